@@ -1,0 +1,37 @@
+#!/usr/bin/env python3
+"""Build an exported model for an inference backend.
+
+Uses the config's section hardware.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twofour import cli, config, deploy, hardware
+
+
+def main(options) -> None:
+    settings = config.load(options.config)
+    machine = hardware.start(settings["hardware"])
+    record = deploy.build(
+        options.backend, options.precision, Path(options.model), Path(options.out), machine
+    )
+    cli.log.info(
+        "%s %s, %s, %s: %.2f MB",
+        record["backend"],
+        record["version"],
+        record["precision"],
+        record["device_name"],
+        record["size_mb"],
+    )
+
+
+if __name__ == "__main__":
+    parser = cli.parser(__doc__)
+    backends = config.schema()["properties"]["deploy"]["properties"]["backends"]["items"]["enum"]
+    parser.add_argument("--model", required=True, metavar="DIR", help="the exported model")
+    parser.add_argument("--backend", required=True, choices=backends)
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for what is built")
+    cli.run(main, parser)

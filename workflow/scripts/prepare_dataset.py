@@ -1,0 +1,38 @@
+#!/usr/bin/env python3
+"""Check every image of a folder and write file lists, class names and a summary.
+
+Uses the config's section data, seed and hardware.threads.
+"""
+
+from __future__ import annotations
+
+from twofour import cli, config, dataset, hardware
+
+
+def main(options) -> None:
+    settings = config.load(options.config)
+    root = options.root or config.require_root(settings)
+    workers = hardware.threads(settings["hardware"]["threads"])
+    summary = dataset.prepare(root, options.out, settings["data"], settings["seed"], workers)
+    cli.log.info(
+        "%d training and %d validation images of %d classes; %d files rejected",
+        summary["images"]["train"],
+        summary["images"]["val"],
+        summary["classes"],
+        summary["rejected"],
+    )
+    if summary["leaks"]["count"]:
+        first = summary["leaks"]["pairs"][0]
+        cli.log.warning(
+            "warning: %d images are in both splits, so the accuracy will flatter; the first is %s = %s",
+            summary["leaks"]["count"],
+            first["train"],
+            first["val"],
+        )
+
+
+if __name__ == "__main__":
+    parser = cli.parser(__doc__)
+    parser.add_argument("--root", metavar="DIR", help="folder of images (instead of data.root)")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the artifacts")
+    cli.run(main, parser)

@@ -1,0 +1,1 @@
+"""What the programs of TwoFour share: small modules of plain functions, one subject each."""

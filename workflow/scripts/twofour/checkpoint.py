@@ -1,0 +1,91 @@
+"""Training state on disk: one file a checkpoint, so that it is whole or not there.
+
+The file is a NumPy ``.npz`` archive: every persistable variable of the training program, the data
+loader's state, and a JSON text with the position, the history and a fingerprint. It holds no pickle,
+and the archive's CRC-32 sums find damage.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .errors import TwoFourError
+from .files import atomic
+
+KEPT = 2  # the newest may turn out damaged
+_META, _LOADER, _VARIABLE = "meta", "loader", "variable:"
+
+
+@dataclass
+class Checkpoint:
+    """``variables`` by name, ``loader`` as opaque bytes, ``meta`` whatever JSON can hold."""
+
+    variables: dict[str, np.ndarray]
+    loader: bytes
+    meta: dict
+
+
+def save(folder: Path, step: int, checkpoint: Checkpoint) -> Path:
+    """Write the checkpoint of update ``step`` and delete all but the newest two."""
+    arrays = {_VARIABLE + name: array for name, array in checkpoint.variables.items()}
+    arrays[_LOADER] = np.frombuffer(checkpoint.loader, dtype=np.uint8)
+    arrays[_META] = np.frombuffer(json.dumps(checkpoint.meta).encode(), dtype=np.uint8)
+    path = folder / f"step{step:09d}.npz"
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
+    for old in _newest_first(folder)[KEPT:]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def load(path: Path) -> Checkpoint:
+    """Read one checkpoint; TwoFourError if it is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        meta = json.loads(arrays.pop(_META).tobytes())
+        loader = arrays.pop(_LOADER).tobytes()
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise TwoFourError(f"checkpoint {path} is damaged: {error}") from error
+    variables = {name[len(_VARIABLE) :]: array for name, array in arrays.items()}
+    return Checkpoint(variables, loader, meta)
+
+
+def latest(folder: Path, fingerprint: dict, report) -> Checkpoint | None:
+    """The newest checkpoint in ``folder`` that is undamaged and has this ``fingerprint``.
+
+    ``report`` is called with a sentence for each one that is passed over.
+    """
+    for path in _newest_first(folder):
+        try:
+            checkpoint = load(path)
+        except TwoFourError as error:
+            report(f"{error}; trying the one before")
+            continue
+        other = checkpoint.meta.get("fingerprint", {})
+        differing = differences(other, fingerprint)
+        if not differing:
+            return checkpoint
+        report(f"not resuming from {path}: it was made with other {', '.join(differing)}")
+    return None
+
+
+def differences(a: dict, b: dict, prefix: str = "") -> list[str]:
+    """Full names of the keys in which two nested dictionaries differ."""
+    names = []
+    for key in sorted({*a, *b}):
+        left, right = a.get(key), b.get(key)
+        if isinstance(left, dict) and isinstance(right, dict):
+            names += differences(left, right, f"{prefix}{key}.")
+        elif left != right:
+            names.append(prefix + key)
+    return names
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step*.npz"), reverse=True)

@@ -1,0 +1,89 @@
+"""What every program has in common: its common options, its log, and how it ends."""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import logging
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Callable
+
+from .errors import TwoFourError
+
+log = logging.getLogger("twofour")
+
+INTERRUPTED = 130  # exit status of a program ended by Ctrl-C (128 + SIGINT), as shells use it
+
+
+class Interrupted(Exception):
+    """The user or the system asked to stop, and everything worth keeping has been saved."""
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """A parser with the options that every program takes: --config, --log, --debug."""
+    result = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    result.add_argument(
+        "--config",
+        metavar="FILE|JSON",
+        default="{}",
+        help="configuration: a YAML or JSON file, or JSON text; keys left out have their defaults",
+    )
+    result.add_argument("--log", metavar="FILE", help="also write the messages to this file")
+    result.add_argument("--debug", action="store_true", help="show tracebacks")
+    return result
+
+
+def run(main: Callable[[argparse.Namespace], None], arguments: argparse.ArgumentParser) -> None:
+    """Parse the command line, run ``main`` and exit: 0 done, 1 an error, 130 interrupted."""
+    options = arguments.parse_args()
+    try:
+        _start_logging(options.log)
+        main(options)
+        status = 0
+    except Interrupted as stop:
+        log.warning("%s", stop)
+        status = INTERRUPTED
+    except KeyboardInterrupt:
+        log.warning("interrupted")
+        status = INTERRUPTED
+    except TwoFourError as error:
+        status = _fail(options, str(error))
+    except Exception as error:
+        hint = "" if options.debug else " (--debug shows where)"
+        status = _fail(options, f"unexpected {type(error).__name__}: {error}{hint}")
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Native libraries may hang or crash while the interpreter takes them down.
+    os._exit(status)
+
+
+def _fail(options: argparse.Namespace, message: str) -> int:
+    if options.debug:
+        traceback.print_exc()
+    log.error("error: %s", message)
+    return 1
+
+
+def _start_logging(path: str | None) -> None:
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    console = logging.StreamHandler(sys.stderr)
+    console.setFormatter(logging.Formatter("%(message)s"))
+    log.addHandler(console)
+    if path is None:
+        faulthandler.enable()
+        return
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        file = logging.FileHandler(path, mode="w", encoding="utf-8")
+    except OSError as error:
+        raise TwoFourError(f"--log: cannot write {path}: {error.strerror or error}") from error
+    file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    log.addHandler(file)
+    faulthandler.enable(file.stream)

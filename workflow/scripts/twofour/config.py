@@ -1,0 +1,213 @@
+"""The configuration: loading, checking against the schema, filling in defaults."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import functools
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from . import architecture
+from .errors import TwoFourError
+from .files import read_text
+
+SCHEMA = Path(__file__).resolve().parents[2] / "schemas" / "config.schema.yaml"
+
+
+@functools.lru_cache(maxsize=None)
+def schema() -> dict:
+    """The JSON schema of the configuration."""
+    return yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+
+
+def load(source: str) -> dict:
+    """The configuration in ``source``, checked, with all defaults filled in.
+
+    ``source`` is the name of a YAML or JSON file, or JSON text (anything that starts with "{").
+    Raises TwoFourError with the full name of the key that is wrong.
+    """
+    inline = source.lstrip().startswith("{")
+    text = source if inline else read_text(source)
+    where = "--config" if inline else source
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" in line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "malformed"
+        raise TwoFourError(f"{where} is not valid YAML{line}: {problem}") from error
+    return validated({} if value is None else value)
+
+
+def validated(config: Any) -> dict:
+    """A checked copy of ``config`` with all defaults filled in.
+
+    Raises TwoFourError in one sentence: the key's full name, what was given, what is allowed, and
+    for an unknown key the known one that looks most like it.
+    """
+    if not isinstance(config, Mapping):
+        raise TwoFourError(f"the configuration must be a mapping of keys, not {_shown(config)}")
+    config = copy.deepcopy(dict(config))
+    for section, value in config.items():  # "data:" with nothing below it means all defaults
+        if value is None and section in schema()["properties"]:
+            config[section] = copy.deepcopy(schema()["properties"][section].get("default"))
+    _refuse_non_finite(config, "")
+    errors = list(jsonschema.Draft202012Validator(schema()).iter_errors(config))
+    if errors:
+        # An unknown key first: it is the usual reason for whatever else is wrong.
+        errors.sort(key=lambda e: (e.validator != "additionalProperties", list(map(str, e.path))))
+        raise TwoFourError(_sentence(errors[0]))
+    _fill(config, schema())
+    _check_consistency(config)
+    return config
+
+
+def select(config: Mapping, keys: Iterable[str]) -> dict:
+    """The part of ``config`` that ``keys`` name: whole sections ("model") or keys ("data.root")."""
+    part: dict = {}
+    for key in keys:
+        section, _, name = key.partition(".")
+        if name:
+            part.setdefault(section, {})[name] = config[section][name]
+        else:
+            part[section] = copy.deepcopy(config[section])
+    return part
+
+
+def compact(value: Any) -> str:
+    """``value`` as one line of JSON, the same text for equal values."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _refuse_non_finite(value: Any, key: str) -> None:
+    """NaN passes every comparison in a schema, so look for it first."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise TwoFourError(f"{key} is {value}, but must be a finite number")
+    children: Iterable = ()
+    if isinstance(value, Mapping):
+        children = value.items()
+    elif isinstance(value, list):
+        children = enumerate(value)
+    for name, child in children:
+        _refuse_non_finite(child, f"{key}.{name}" if key else str(name))
+
+
+def _fill(config: dict, node: dict) -> None:
+    for name, child in node["properties"].items():
+        if name not in config:
+            config[name] = copy.deepcopy(child["default"])
+        if "properties" in child:
+            _fill(config[name], child)
+
+
+def _check_consistency(config: dict) -> None:
+    data = config["data"]
+    for key in ("crop_area", "crop_ratio"):
+        low, high = data[key]
+        if low > high:
+            raise TwoFourError(f"data.{key}: the first number ({low}) is above the second ({high})")
+    if data["resize"] < data["image_size"]:
+        raise TwoFourError(
+            f"data.resize ({data['resize']}) is below data.image_size ({data['image_size']}): "
+            "the centre crop would not fit; raise data.resize or lower data.image_size"
+        )
+    train = config["train"]
+    if train["warmup_epochs"] > train["epochs"]:
+        raise TwoFourError(
+            f"train.warmup_epochs ({train['warmup_epochs']}) is above train.epochs "
+            f"({train['epochs']}): lower the first or raise the second"
+        )
+    # Known before the images are read: the names do not depend on the number of classes.
+    known = list(architecture.resnet(config["model"], classes=2).weights)
+    for name in config["sparsity"]["exclude"]:
+        if name not in known:
+            raise TwoFourError(
+                f"sparsity.exclude: {config['model']['name']} has no weight {name!r}"
+                f"{_suggestion(name, known)}"
+            )
+
+
+def require_root(config: dict) -> str:
+    """The folder with the user's images, ``data.root``; TwoFourError if none is named."""
+    if config["data"]["root"] is None:
+        raise TwoFourError(
+            "data.root is missing: name the folder with your images, "
+            "or set data.source to digits for the built-in ones"
+        )
+    return config["data"]["root"]
+
+
+def _sentence(error: jsonschema.ValidationError) -> str:
+    key = ".".join(map(str, error.absolute_path)) or "the configuration"
+    node = error.schema
+    if error.validator == "additionalProperties":
+        unknown = sorted(str(k) for k in set(error.instance) - set(node["properties"]))[0]
+        full = f"{key}.{unknown}" if error.absolute_path else unknown
+        hint = _suggestion(unknown, node["properties"])
+        if not hint:
+            hint = f"; known here: {', '.join(node['properties'])}"
+        return f"unknown key {full}{hint}"
+    return f"{key} is {_shown(error.instance)}, but must be {_allowed(node)}"
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _allowed(node: dict) -> str:
+    """What a schema node accepts, in words."""
+    if "enum" in node:
+        return "one of " + ", ".join(map(str, node["enum"]))
+    if "const" in node:
+        return str(node["const"])
+    if "oneOf" in node:
+        return " or ".join(_allowed(option) for option in node["oneOf"])
+    types = node.get("type", "value")
+    names = []
+    for kind in [types] if isinstance(types, str) else types:
+        if kind in ("number", "integer"):
+            names.append(_number_words(kind, node))
+        elif kind == "array":
+            names.append(_list_words(node))
+        elif kind == "string" and "pattern" in node:
+            names.append("a name of letters, digits, '.', '_' and '-' that starts with a letter or digit")
+        elif kind == "string":
+            names.append("a text that is not empty")
+        else:
+            words = {"null": "null", "boolean": "true or false", "object": "a mapping of keys"}
+            names.append(words[kind])
+    return " or ".join(names)
+
+
+def _number_words(kind: str, node: dict) -> str:
+    bounds = []
+    if "minimum" in node:
+        bounds.append(f"at least {node['minimum']}")
+    if "exclusiveMinimum" in node:
+        bounds.append(f"above {node['exclusiveMinimum']}")
+    if "maximum" in node:
+        bounds.append(f"at most {node['maximum']}")
+    if "exclusiveMaximum" in node:
+        bounds.append(f"below {node['exclusiveMaximum']}")
+    noun = "a whole number" if kind == "integer" else "a number"
+    return " ".join([noun, " and ".join(bounds)]).strip()
+
+
+def _list_words(node: dict) -> str:
+    low, high = node.get("minItems", 0), node.get("maxItems")
+    count = f"{low}" if low == high else f"{low} or more" if low else "any number"
+    distinct = ", each once" if node.get("uniqueItems") else ""
+    return f"a list of {count} entries{distinct}, each {_allowed(node['items'])}"

@@ -1,0 +1,294 @@
+"""From a folder of images to checked, labelled file lists."""
+
+from __future__ import annotations
+
+import collections
+import csv
+import hashlib
+import io
+import multiprocessing
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from . import images, progress
+from .errors import TwoFourError
+from .files import read_json, read_text, write_json, write_text
+
+SPLITS = ("train", "val")
+NAMED = 20  # leaks and duplicates that dataset.json names; it counts all of them
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file: its split ("train" or "val"), class name, and path as the file lists hold it."""
+
+    split: str
+    label: str
+    path: str
+
+
+def scan(root: str) -> list[Entry]:
+    """All files of an ImageFolder tree, sorted; ``split`` is "" where the tree has only one.
+
+    Accepts train/<class>/<file> with or without val/<class>/<file>, or <class>/<file> alone. Files
+    may lie deeper below their class. Names that start with a dot are passed over. Raises
+    TwoFourError if there is no such tree, a class folder is empty, or the splits' classes differ.
+    """
+    base = Path(root)
+    if not base.is_dir():
+        what = "is not a folder" if base.exists() else "does not exist"
+        raise TwoFourError(f"data.root: {root} {what}; name the folder that holds your images")
+    splits = {name: base / name for name in SPLITS if (base / name).is_dir()}
+    if "val" in splits and "train" not in splits:
+        raise TwoFourError(f"data.root: {root} has a folder val but no folder train beside it")
+    if set(splits) != set(SPLITS):
+        splits = {"": splits.get("train", base)}
+
+    entries: list[Entry] = []
+    classes: dict[str, list[str]] = {}
+    for split, folder in splits.items():
+        classes[split] = _subfolders(folder)
+        if not classes[split]:
+            raise TwoFourError(
+                f"no class folders in {folder}: expected one folder of images for each class"
+            )
+        for label in classes[split]:
+            files = _files(folder / label)
+            if not files:
+                raise TwoFourError(
+                    f"class {label!r} is empty: no file in {folder / label}; "
+                    "add images or remove the folder"
+                )
+            entries += [Entry(split, label, path) for path in files]
+    if len(classes) == 2:
+        only = {s: sorted(set(classes[s]) - set(classes[o])) for s, o in (SPLITS, SPLITS[::-1])}
+        if any(only.values()):
+            parts = [f"only in {s}: {', '.join(names[:5])}" for s, names in only.items() if names]
+            raise TwoFourError(f"the classes of {root}/train and {root}/val differ ({'; '.join(parts)})")
+    return entries
+
+
+def fingerprint(root: str) -> str:
+    """A hash of the names and sizes of all files below ``root`` ("" if there is no such folder).
+
+    It tells the workflow cheaply that images were added, removed or replaced.
+    """
+    if not Path(root).is_dir():
+        return ""
+    digest = hashlib.sha256()
+    for folder, names, files in os.walk(root, followlinks=True):
+        names.sort()
+        relative = os.path.relpath(folder, root)
+        for name in sorted(files):
+            try:
+                size = os.stat(os.path.join(folder, name)).st_size
+            except OSError:
+                size = -1
+            digest.update(os.fsencode(f"{relative}/{name}\0{size}\n"))
+    return digest.hexdigest()
+
+
+def check(entries: list[Entry], workers: int) -> list[images.Verdict]:
+    """Decode every file, ``workers`` at a time; one verdict for each entry, in their order."""
+    paths = [entry.path for entry in entries]
+    chunk = max(1, min(256, len(paths) // (8 * workers)))
+    verdicts = []
+    # fork: nothing here has started threads yet, and spawn would import everything again
+    pool = multiprocessing.get_context("fork").Pool(workers, _leave_interrupts_to_parent)
+    with pool, progress.bar(len(paths), "checking images", "img") as bar:
+        for verdict in pool.imap(images.inspect, paths, chunksize=chunk):
+            verdicts.append(verdict)
+            bar.update()
+    return verdicts
+
+
+def _leave_interrupts_to_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def split_validation(entries: list[Entry], fraction: float, seed: int) -> list[Entry]:
+    """Assign a seeded random share of each class to "val" and the rest to "train".
+
+    Each class gives round(fraction · n) images, at least one to either side. Raises TwoFourError
+    for a class with a single image.
+    """
+    rng = np.random.default_rng(seed)
+    groups: dict[str, list[Entry]] = collections.defaultdict(list)
+    for entry in entries:
+        groups[entry.label].append(entry)
+    result = []
+    for label in sorted(groups):
+        group = groups[label]
+        if len(group) < 2:
+            raise TwoFourError(
+                f"class {label!r} has only one usable image, which cannot be split into training "
+                "and validation; add images or make a val folder"
+            )
+        count = min(max(round(fraction * len(group)), 1), len(group) - 1)
+        chosen = set(rng.permutation(len(group))[:count].tolist())
+        for index, entry in enumerate(group):
+            split = "val" if index in chosen else "train"
+            result.append(Entry(split, entry.label, entry.path))
+    return sorted(result, key=_order)
+
+
+def prepare(root: str, out: str, data: dict, seed: int, workers: int) -> dict:
+    """The whole dataset stage: scan, check, split, and write the artifacts into ``out``.
+
+    ``data`` is the config's section. Returns what dataset.json holds. rejected.csv is written even
+    when the stage then fails, so that one can see what was wrong.
+    """
+    entries = scan(root)
+    verdicts = check(entries, workers)
+    rejected = [(e.path, v.reason) for e, v in zip(entries, verdicts) if v.reason]
+    write_text(Path(out) / "rejected.csv", _csv([("path", "reason"), *rejected]))
+    good = {e.path: v for e, v in zip(entries, verdicts) if not v.reason}
+    _refuse_too_many(rejected, len(entries), data["max_rejected"], out)
+    kept = [e for e in entries if e.path in good]
+    _refuse_emptied_classes(entries, kept, out)
+    if kept[0].split == "":
+        kept = split_validation(kept, data["val_fraction"], seed)
+
+    classes = sorted({e.label for e in kept})
+    if len(classes) < 2:
+        raise TwoFourError(f"{root} has only one class ({classes[0]}); a classifier needs two")
+    labels = {name: index for index, name in enumerate(classes)}
+    summary = _summary(root, kept, good, classes, len(rejected))
+    for split in SPLITS:
+        lines = [f"{e.path} {labels[e.label]}\n" for e in sorted(kept, key=_order) if e.split == split]
+        write_text(Path(out) / f"{split}.txt", "".join(lines))
+    write_text(Path(out) / "classes.txt", "".join(f"{name}\n" for name in classes))
+    write_json(Path(out) / "dataset.json", summary)
+    return summary
+
+
+def read_list(path: str | Path) -> tuple[list[str], np.ndarray]:
+    """A file list as (paths, labels [n] int64). Raises TwoFourError with the line that is wrong."""
+    paths, labels = [], []
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if not line:
+            continue
+        name, _, label = line.rpartition(" ")
+        if not name or not label.isascii() or not label.isdigit() or len(label) > 9:
+            raise TwoFourError(f"{path}, line {number}: expected '<path> <label>', not {line[:80]!r}")
+        paths.append(name)
+        labels.append(int(label))
+    if not paths:
+        raise TwoFourError(f"{path} lists no images")
+    return paths, np.asarray(labels, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The artifacts of the dataset stage, read back."""
+
+    train: tuple[list[str], np.ndarray]
+    val: tuple[list[str], np.ndarray]
+    classes: list[str]
+    content: str  # hash of all images, their classes and splits
+
+
+def read(folder: str | Path) -> Dataset:
+    """Read the artifacts in ``folder``; TwoFourError if they do not fit together."""
+    folder = Path(folder)
+    classes = read_text(folder / "classes.txt").split("\n")[:-1]
+    lists = {split: read_list(folder / f"{split}.txt") for split in SPLITS}
+    for split, (_, labels) in lists.items():
+        if labels.max() >= len(classes):
+            raise TwoFourError(
+                f"{folder / f'{split}.txt'} has label {labels.max()}, but classes.txt names only "
+                f"{len(classes)} classes"
+            )
+    content = read_json(folder / "dataset.json")["content_hash"]
+    return Dataset(lists["train"], lists["val"], classes, content)
+
+
+def _order(entry: Entry) -> tuple[str, str]:
+    return entry.label, entry.path
+
+
+def _subfolders(folder: Path) -> list[str]:
+    with os.scandir(folder) as found:
+        names = [e.name for e in found if e.is_dir() and not e.name.startswith(".")]
+    for name in names:
+        if "\n" in name or "\r" in name:
+            raise TwoFourError(f"class folder {str(folder / name)!r} has a line break in its name")
+    return sorted(names)
+
+
+def _files(folder: Path) -> list[str]:
+    """All files below ``folder``, links followed, loops of links cut."""
+    result = []
+    seen = set()
+    for current, names, files in os.walk(folder, followlinks=True):
+        identity = os.path.realpath(current)
+        if identity in seen:
+            names.clear()
+            continue
+        seen.add(identity)
+        names[:] = [n for n in names if not n.startswith(".")]
+        result += [os.path.join(current, n) for n in files if not n.startswith(".")]
+    return sorted(result)
+
+
+def _refuse_too_many(rejected: list, total: int, limit: float, out: str) -> None:
+    if len(rejected) <= limit * total:
+        return
+    path, reason = rejected[0]
+    raise TwoFourError(
+        f"{len(rejected)} of {total} files cannot be used, more than data.max_rejected "
+        f"({limit:g}) allows; the first is {path} ({reason}), all are in {out}/rejected.csv"
+    )
+
+
+def _refuse_emptied_classes(entries: list[Entry], kept: list[Entry], out: str) -> None:
+    lost = {(e.split, e.label) for e in entries} - {(e.split, e.label) for e in kept}
+    for split, label in sorted(lost):
+        where = f" of {split}" if split else ""
+        raise TwoFourError(
+            f"class {label!r}{where} has no usable image left; see {out}/rejected.csv"
+        )
+
+
+def _summary(
+    root: str,
+    kept: list[Entry],
+    verdicts: dict[str, images.Verdict],
+    classes: list[str],
+    rejected: int,
+) -> dict:
+    content = hashlib.sha256()
+    by_digest: dict[str, dict[str, list[str]]] = {}
+    for entry in sorted(kept, key=lambda e: (e.split, *_order(e))):
+        digest = verdicts[entry.path].digest
+        # Class and pixels, not the path: a moved folder holds the same data.
+        content.update(f"{entry.split}\0{entry.label}\0{digest}\n".encode())
+        by_digest.setdefault(digest, {s: [] for s in SPLITS})[entry.split].append(entry.path)
+    leaks = [{s: paths[s][0] for s in SPLITS} for paths in by_digest.values() if all(paths.values())]
+    copies = [p for paths in by_digest.values() for s in SPLITS for p in paths[s][1:]]
+    counts = collections.Counter((e.split, e.label) for e in kept)
+    infos = [verdicts[e.path] for e in kept]
+    widths, heights = [v.width for v in infos], [v.height for v in infos]
+    return {
+        "root": root,
+        "classes": len(classes),
+        "images": {split: sum(counts[split, c] for c in classes) for split in SPLITS},
+        "per_class": {c: {split: counts[split, c] for split in SPLITS} for c in classes},
+        "rejected": rejected,
+        "bytes": sum(v.bytes for v in infos),
+        "width": {"min": min(widths), "median": float(np.median(widths)), "max": max(widths)},
+        "height": {"min": min(heights), "median": float(np.median(heights)), "max": max(heights)},
+        "duplicates": {"count": len(copies), "paths": copies[:NAMED]},
+        "leaks": {"count": len(leaks), "pairs": leaks[:NAMED]},
+        "content_hash": content.hexdigest(),
+    }
+
+
+def _csv(rows: list) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,48 @@
+"""Paddle Inference: the framework's own engine, with oneDNN on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..hardware import Hardware
+from . import PADDLE_MODEL, PADDLE_WEIGHTS, Predictor
+
+PRECISIONS = {"cpu": ("fp32",), "gpu": ("fp32",)}
+SOURCES = (PADDLE_MODEL, PADDLE_WEIGHTS)
+GPU_MEMORY_MB = 256  # first allocation; it grows as needed
+
+
+def build(model: Path, out: Path, precision: str, machine: Hardware) -> dict:
+    """Nothing to build: the exported model is loaded as it is. Loads it once to see that it can."""
+    import paddle
+
+    load(model, out, precision, machine)
+    return {"version": paddle.__version__, "files": [str(model / name) for name in SOURCES]}
+
+
+def load(model: Path, out: Path, precision: str, machine: Hardware) -> Predictor:
+    """A predictor for the exported model in the folder ``model``."""
+    from paddle import inference
+
+    config = inference.Config(str(model / PADDLE_MODEL), str(model / PADDLE_WEIGHTS))
+    config.disable_glog_info()
+    config.enable_memory_optim()
+    if machine.device == "gpu":
+        config.enable_use_gpu(GPU_MEMORY_MB, 0)
+    else:
+        config.disable_gpu()
+        config.enable_mkldnn()
+        config.set_cpu_math_library_num_threads(machine.threads)
+    engine = inference.create_predictor(config)
+    source = engine.get_input_handle(engine.get_input_names()[0])
+    result = engine.get_output_handle(engine.get_output_names()[0])
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        source.reshape(images.shape)
+        source.copy_from_cpu(images)
+        engine.run()
+        return result.copy_to_cpu()
+
+    return predict

@@ -1,0 +1,106 @@
+"""From weights to deployable files: a Paddle inference model and an ONNX file."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import paddle
+
+from . import program, weights
+from .architecture import Architecture
+from .deploy import ONNX, PADDLE_MODEL, PADDLE_WEIGHTS
+from .errors import TwoFourError
+from .files import atomic
+
+OPSET = 13  # read by every ONNX Runtime since 1.6 and TensorRT since 8.0
+
+
+def export(network: Architecture, state: dict[str, np.ndarray], data: dict, out: Path) -> None:
+    """Write model.pdmodel, model.pdiparams and model.onnx into ``out``.
+
+    The network maps normalised images [N, C, H, W] to class probabilities [N, classes], N being
+    free. ``state`` are its weights and running statistics, ``data`` the config's section.
+    """
+    built = program.build_inference(network, data, device="gpu")  # no CPU-only attributes in files
+    executor = paddle.static.Executor(paddle.CPUPlace())
+    executor.run(built.startup)
+    weights.write_scope(state, paddle.CPUPlace())
+    with tempfile.TemporaryDirectory() as folder:
+        prefix = Path(folder) / "model"
+        paddle.static.save_inference_model(
+            str(prefix), [built.images], [built.probabilities], executor, program=built.main
+        )
+        _to_onnx(prefix)
+        for name in (PADDLE_MODEL, PADDLE_WEIGHTS, ONNX):
+            with atomic(out / name) as temporary:
+                temporary.write_bytes((Path(folder) / name).read_bytes())
+
+
+def _to_onnx(prefix: Path) -> None:
+    import paddle2onnx
+
+    paddle2onnx.export(
+        f"{prefix}.pdmodel", f"{prefix}.pdiparams", f"{prefix}.onnx", opset_version=OPSET
+    )
+    if not Path(f"{prefix}.onnx").is_file():
+        raise TwoFourError("paddle2onnx wrote no ONNX file; its messages are above")
+    _tidy(f"{prefix}.onnx")
+
+
+def _tidy(path: str) -> None:
+    """Bring the converter's file into the form that tools expect.
+
+    Weights become initializers (the converter writes Constant nodes, which quantisers and sparsity
+    checkers do not look at), the output gets a telling name and the batch dimension the name N.
+    """
+    import onnx
+
+    exported = onnx.load(path)
+    graph = exported.graph
+    nodes = []
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            tensor = node.attribute[0].t
+            tensor.name = node.output[0]
+            graph.initializer.append(tensor)
+        else:
+            nodes.append(node)
+    (result,) = graph.output
+    for node in nodes:
+        for index, name in enumerate(node.output):
+            if name == result.name:
+                node.output[index] = program.PROBABILITIES
+    result.name = program.PROBABILITIES
+    for value in (graph.input[0], result):
+        value.type.tensor_type.shape.dim[0].dim_param = "N"
+    del graph.node[:]
+    graph.node.extend(nodes)
+    onnx.checker.check_model(exported, full_check=True)
+    onnx.save(exported, path)
+
+
+def paddle_weights(folder: Path) -> dict[str, np.ndarray]:
+    """All weights in an exported Paddle model, by name, read from the files themselves."""
+    paddle.enable_static()
+    executor = paddle.static.Executor(paddle.CPUPlace())
+    scope = paddle.static.Scope()
+    with paddle.static.scope_guard(scope):
+        main, _, _ = paddle.static.load_inference_model(
+            str(folder),
+            executor,
+            model_filename=PADDLE_MODEL,
+            params_filename=PADDLE_WEIGHTS,
+        )
+        names = [v.name for v in main.list_vars() if v.persistable and v.name not in ("feed", "fetch")]
+        return weights.read_scope(names)
+
+
+def onnx_weights(path: Path) -> dict[str, np.ndarray]:
+    """All initializers of an ONNX file, by name."""
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load(str(path)).graph
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}

@@ -1,0 +1,102 @@
+"""Weights on disk and in PaddlePaddle's scope, as named NumPy arrays.
+
+A ``.pdparams`` file is a pickle of {name: array}. PaddlePaddle reads ours with ``paddle.load`` and
+``paddle.static.load_program_state``; we read files with an unpickler that can make arrays and
+nothing else, since an ordinary one runs whatever code a stranger put there.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from .architecture import CLASSIFIER
+from .errors import TwoFourError
+from .files import PathLike, atomic
+
+_ALLOWED = {
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy.core.numeric", "_frombuffer"),
+    ("numpy._core.numeric", "_frombuffer"),
+    ("_codecs", "encode"),  # how protocol 2 writes bytes
+    ("collections", "OrderedDict"),
+}
+
+
+class _ArraysOnly(pickle.Unpickler):
+    def find_class(self, module: str, name: str):
+        if (module, name) not in _ALLOWED:
+            raise pickle.UnpicklingError(f"it refers to {module}.{name}")
+        return super().find_class(module, name)
+
+
+def save(path: PathLike, arrays: dict[str, np.ndarray]) -> None:
+    """Write {name: array} as ``.pdparams``, atomically; equal arrays give equal bytes."""
+    ordered = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        pickle.dump(ordered, file, protocol=2)
+
+
+def load(path: PathLike) -> dict[str, np.ndarray]:
+    """Read a ``.pdparams`` file; TwoFourError if it is missing, damaged or holds anything else."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise TwoFourError(f"cannot read weights {path}: {error.strerror or error}") from error
+    try:
+        value = _ArraysOnly(io.BytesIO(content)).load()
+    except Exception as error:  # a damaged pickle raises almost anything
+        raise TwoFourError(f"{path} is not a usable weights file: {error}") from error
+    if not isinstance(value, dict):
+        raise TwoFourError(f"{path} is not a weights file: it holds a {type(value).__name__}")
+    # PaddlePaddle adds entries of its own that are no arrays, such as a table of names.
+    return {str(k): v for k, v in value.items() if isinstance(v, np.ndarray)}
+
+
+def read_scope(names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Copies of the variables ``names`` in PaddlePaddle's global scope."""
+    import paddle
+
+    scope = paddle.static.global_scope()
+    return {name: np.array(scope.find_var(name).get_tensor()) for name in names}
+
+
+def write_scope(arrays: dict[str, np.ndarray], place) -> None:
+    """Put ``arrays`` into the variables of those names, which exist with the same shapes.
+
+    Raises TwoFourError for a name that the network lacks or a shape that differs.
+    """
+    import paddle
+
+    scope = paddle.static.global_scope()
+    for name, array in arrays.items():
+        variable = scope.find_var(name)
+        if variable is None:
+            raise TwoFourError(f"the weights hold {name}, which this network does not have")
+        tensor = variable.get_tensor()
+        if tuple(tensor.shape()) != array.shape:
+            raise TwoFourError(
+                f"the weights hold {name} with shape {array.shape}, but this network's has "
+                f"{tuple(tensor.shape())}; they come from another model configuration"
+            )
+        tensor.set(array, place)
+
+
+def require(arrays: dict[str, np.ndarray], names: Iterable[str], path: PathLike) -> None:
+    """Raise TwoFourError unless ``arrays``, read from ``path``, hold all of ``names``."""
+    for name in names:
+        if name not in arrays:
+            raise TwoFourError(f"{path} lacks the weights {name}; it is of another network")
+
+
+def classes(arrays: dict[str, np.ndarray], path: PathLike) -> int:
+    """The number of classes of the network whose weights are ``arrays``, read from ``path``."""
+    require(arrays, [CLASSIFIER], path)
+    return arrays[CLASSIFIER].shape[-1]
