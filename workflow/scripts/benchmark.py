@@ -64,6 +64,7 @@ def main(options) -> None:
             "warmup": warmup,
             "steps": steps,
             "size_mb": built["size_mb"],
+            "sparse_kernels": built["sparse_kernels"],
             "synthetic": fixed[out],
             "end_to_end": files_too[out],
         }

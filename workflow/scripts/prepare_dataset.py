@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Check every image of a folder and write file lists, class names and a summary.
 
-Uses the config's section data, seed and hardware.threads.
+Uses the config's section data and its seed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from twofour import cli, config, dataset, hardware
 def main(options) -> None:
     settings = config.load(options.config)
     root = options.root or config.require_root(settings)
-    workers = hardware.threads(settings["hardware"]["threads"])
+    workers = options.workers or hardware.cores()
     summary = dataset.prepare(root, options.out, settings["data"], settings["seed"], workers)
     cli.log.info(
         "%d training and %d validation images of %d classes; %d files rejected",
@@ -34,5 +34,6 @@ def main(options) -> None:
 if __name__ == "__main__":
     parser = cli.parser(__doc__)
     parser.add_argument("--root", metavar="DIR", help="folder of images (instead of data.root)")
+    parser.add_argument("--workers", type=int, help="processes that decode (default: all cores)")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the artifacts")
     cli.run(main, parser)

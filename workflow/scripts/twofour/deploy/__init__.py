@@ -1,9 +1,13 @@
-"""Inference backends, each in a module of its own, all behind the same three names.
+"""Inference backends, each in a module of its own, all behind the same few names.
 
 A backend module has
 
 ``PRECISIONS``
     what it can do on each kind of device: ``{"cpu": ("fp32",)}``
+``SPARSE_KERNELS``
+    whether it has kernels that skip the zeros of 2:4 weights
+``SOURCES``
+    the exported files that it reads
 ``build(model, out, precision, machine) -> dict``
     makes what the backend needs from the exported model in the folder ``model``, into the folder
     ``out``, and returns facts for build.json: at least ``version`` and ``files`` (the deployed
@@ -64,6 +68,7 @@ def build(name: str, precision: str, model: Path, out: Path, machine: Hardware) 
         "precision": precision,
         "device": machine.device,
         "device_name": machine.name,
+        "sparse_kernels": module.SPARSE_KERNELS,
         **facts,
         "size_mb": sum(Path(path).stat().st_size for path in facts["files"]) / 1e6,
         "sources": {file: sha256(model / file) for file in module.SOURCES},

@@ -11,6 +11,7 @@ from ..hardware import Hardware
 from . import ONNX, Predictor
 
 PRECISIONS = {"cpu": ("fp32",)}
+SPARSE_KERNELS = False  # its kernels multiply the zeros of 2:4 weights like any other weight
 SOURCES = (ONNX,)
 
 

@@ -10,6 +10,7 @@ from ..hardware import Hardware
 from . import PADDLE_MODEL, PADDLE_WEIGHTS, Predictor
 
 PRECISIONS = {"cpu": ("fp32",), "gpu": ("fp32",)}
+SPARSE_KERNELS = False  # its kernels multiply the zeros of 2:4 weights like any other weight
 SOURCES = (PADDLE_MODEL, PADDLE_WEIGHTS)
 GPU_MEMORY_MB = 256  # first allocation; it grows as needed
 

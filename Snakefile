@@ -1,0 +1,26 @@
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+# The demo, unless the command line names another file. (Snakemake would otherwise lay that file
+# over the demo's settings, and what it leaves out would come from there.)
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/dataset.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/sparsity.smk"
+include: "workflow/rules/deploy.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/compare.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        f"{RESULTS}/comparison.csv",
+        f"{RESULTS}/report.html",
+        f"{RESULTS}/accept.json" if CONFIG["accept"]["max_top1_drop"] is not None else [],

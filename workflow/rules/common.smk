@@ -1,0 +1,49 @@
+# What all rules share: the checked configuration, where results go, and what a rule depends on.
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+from twofour import stages
+from twofour.config import require_root, validated
+from twofour.dataset import fingerprint
+from twofour.errors import TwoFourError
+from twofour.hardware import threads
+from twofour.names import DENSE, MODELS, PRUNED, SPARSE
+
+try:
+    CONFIG = validated(config)
+    if CONFIG["data"]["source"] == "folder":
+        require_root(CONFIG)
+except TwoFourError as error:
+    raise WorkflowError(f"configuration: {error}")
+
+RESULTS = f"results/{CONFIG['run']}"
+
+# Jobs use the Python that runs Snakemake, unless Snakemake gives them an environment of their own.
+if not workflow.deployment_settings.deployment_method:
+    shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
+
+# Threads of a job that computes. Benchmarks take every core, so that nothing else runs beside them.
+THREADS = threads(CONFIG["hardware"]["threads"])
+ALL_CORES = workflow.cores or THREADS
+
+BACKENDS = [f"{b}-{p}" for b in CONFIG["deploy"]["backends"] for p in CONFIG["deploy"]["precisions"]]
+
+
+wildcard_constraints:
+    model="|".join(MODELS),
+    backend="|".join(CONFIG["deploy"]["backends"]),
+    precision="|".join(CONFIG["deploy"]["precisions"]),
+    batch_size=r"\d+",
+
+
+def settings(stage):
+    """The part of the configuration that a stage sees; as a parameter it decides what reruns."""
+    return stages.settings(stage, CONFIG)

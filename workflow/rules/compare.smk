@@ -1,0 +1,100 @@
+# everything measured → the table, the pictures, the page
+
+
+rule comparison:
+    input:
+        expand(f"{RESULTS}/evaluation/{{model}}/{{backend}}.json", model=MODELS, backend=BACKENDS),
+        expand(
+            f"{RESULTS}/benchmark/{{model}}/{{backend}}/bs{{batch_size}}.json",
+            model=MODELS,
+            backend=BACKENDS,
+            batch_size=CONFIG["benchmark"]["batch_sizes"],
+        ),
+        [f"{RESULTS}/{model}/model.pdparams" for model in MODELS],
+        f"{RESULTS}/pruned/sparsity.json",
+    output:
+        f"{RESULTS}/comparison.csv",
+        f"{RESULTS}/comparison.md",
+    params:
+        config=settings("compare"),
+        code=stages.code("compare"),
+        results=RESULTS,
+    log:
+        f"{RESULTS}/logs/comparison.log",
+    benchmark:
+        f"{RESULTS}/logs/comparison.tsv"
+    shell:
+        "python {SCRIPTS:q}/compare.py --config {params.config:q} --results {params.results:q}"
+        " --log {log:q}"
+
+
+rule plots:
+    input:
+        f"{RESULTS}/comparison.csv",
+        f"{RESULTS}/dense/metrics.csv",
+        f"{RESULTS}/sparse/metrics.csv",
+        f"{RESULTS}/sparse/sparsity.json",
+    output:
+        [f"{RESULTS}/plots/{name}.svg" for name in ("training", "models", "density")],
+    params:
+        code=stages.code("plot"),
+        results=RESULTS,
+    log:
+        f"{RESULTS}/logs/plots.log",
+    benchmark:
+        f"{RESULTS}/logs/plots.tsv"
+    shell:
+        "python {SCRIPTS:q}/plot.py --results {params.results:q} --log {log:q}"
+
+
+rule provenance:
+    input:
+        f"{RESULTS}/comparison.csv",
+        f"{RESULTS}/plots/training.svg",
+    output:
+        f"{RESULTS}/provenance.json",
+    params:
+        config=settings("provenance"),
+        code=stages.code("provenance"),
+        results=RESULTS,
+    log:
+        f"{RESULTS}/logs/provenance.log",
+    shell:
+        "python {SCRIPTS:q}/provenance.py --config {params.config:q} --results {params.results:q}"
+        " --log {log:q}"
+
+
+rule report:
+    input:
+        f"{RESULTS}/comparison.csv",
+        f"{RESULTS}/provenance.json",
+        f"{RESULTS}/dataset/dataset.json",
+        f"{RESULTS}/dense/train.json",
+        f"{RESULTS}/sparse/train.json",
+        [f"{RESULTS}/plots/{name}.svg" for name in ("training", "models", "density")],
+    output:
+        f"{RESULTS}/report.html",
+    params:
+        code=stages.code("report"),
+        results=RESULTS,
+    log:
+        f"{RESULTS}/logs/report.log",
+    shell:
+        "python {SCRIPTS:q}/report.py --results {params.results:q} --log {log:q}"
+
+
+rule accept:
+    input:
+        f"{RESULTS}/comparison.csv",
+        f"{RESULTS}/report.html",  # the table and the page are there even if this fails
+    output:
+        f"{RESULTS}/accept.json",
+    params:
+        config=settings("accept"),
+        code=stages.code("accept"),
+        results=RESULTS,
+    log:
+        f"{RESULTS}/logs/accept.log",
+    shell:
+        "python {SCRIPTS:q}/accept.py --config {params.config:q} --results {params.results:q}"
+        " --log {log:q}"

@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+"""Record what produced a run: code, configuration, packages, machine, and the time of each stage.
+
+Uses the whole config.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import pandas as pd
+
+from twofour import cli, config, files, hardware
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = (
+    "matplotlib",
+    "numpy",
+    "nvidia-dali-cuda110",
+    "onnx",
+    "onnxruntime",
+    "paddle2onnx",
+    "paddlepaddle",
+    "paddlepaddle-gpu",
+    "pandas",
+    "pillow",
+    "scikit-learn",
+    "snakemake",
+)
+
+
+def main(options) -> None:
+    settings = config.load(options.config)
+    results = Path(options.results)
+    gpus = hardware.gpus()
+    record = {
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_changed_files": (_git("status", "--porcelain") or "").splitlines(),
+        "config": settings,
+        "config_sha256": hashlib.sha256(config.compact(settings).encode()).hexdigest(),
+        "python": platform.python_version(),
+        "packages": _versions(),
+        "system": platform.platform(),
+        "cpu": hardware.cpu_name(),
+        "cpu_cores": hardware.cores(),
+        "gpus": [gpu["name"] for gpu in gpus],
+        "gpu_driver": gpus[0]["driver_version"] if gpus else None,
+        "stages": _stages(results / "logs"),
+    }
+    files.write_json(results / "provenance.json", record)
+    cli.log.info("wrote %s", results / "provenance.json")
+
+
+def _git(*arguments: str) -> str | None:
+    """The answer of git about this repository, or None where there is none."""
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=30
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() if answer.returncode == 0 else None
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _stages(logs: Path) -> dict[str, dict]:
+    """Seconds and peak memory (MB) of each job's last run, from what Snakemake measured."""
+    stages = {}
+    for path in sorted(logs.glob("*.tsv")):
+        row = pd.read_csv(path, sep="\t").iloc[-1]
+        memory = pd.to_numeric(row["max_rss"], errors="coerce")
+        stages[path.stem] = {
+            "seconds": float(row["s"]),
+            "peak_memory_mb": None if pd.isna(memory) else float(memory),
+        }
+    return stages
+
+
+if __name__ == "__main__":
+    parser = cli.parser(__doc__)
+    parser.add_argument("--results", required=True, metavar="DIR", help="results/<run>")
+    cli.run(main, parser)

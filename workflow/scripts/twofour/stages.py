@@ -1,0 +1,48 @@
+"""Which part of the configuration each stage sees, and so what reruns it.
+
+A changed key reruns the stages that list it, or its section, and all that follow from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from . import config, sources
+
+# How images become the network's input; the rest of the section data concerns the file lists only.
+PICTURES = [f"data.{key}" for key in ("image_size", "resize", "mean", "std")]
+AUGMENTATION = [f"data.{key}" for key in ("crop_area", "crop_ratio", "flip")]
+FILE_LISTS = [f"data.{key}" for key in ("source", "root", "val_fraction", "max_rejected")]
+
+# program: keys ("section.key") and whole sections ("section") of the config that it is given
+STAGES: dict[str, list[str]] = {
+    "make_digits": [],
+    "prepare_dataset": ["seed", *FILE_LISTS],
+    "train": ["seed", *PICTURES, *AUGMENTATION, "model", "train", "sparsity.exclude", "hardware"],
+    "prune": ["model", "sparsity"],
+    "export": ["model", *PICTURES],
+    "build": ["hardware"],
+    "evaluate": ["model", *PICTURES, "evaluation", "hardware"],
+    "benchmark": [
+        "model.input_channels",
+        *PICTURES,
+        "benchmark.warmup",
+        "benchmark.steps",
+        "hardware",
+    ],
+    "compare": ["deploy", "benchmark.batch_sizes"],
+    "plot": [],
+    "provenance": list(config.schema()["properties"]),
+    "report": [],
+    "accept": ["accept"],
+}
+
+
+def settings(stage: str, configuration: Mapping) -> str:
+    """What the program of ``stage`` gets as --config: its part of the config, as JSON."""
+    return config.compact(config.select(configuration, STAGES[stage]))
+
+
+def code(stage: str, *extra: str) -> str:
+    """Hash of the program of ``stage`` and all it imports, see :func:`twofour.sources.digest`."""
+    return sources.digest(f"{stage}.py", *extra)
