@@ -32,7 +32,7 @@ if not workflow.deployment_settings.deployment_method:
 
 # Threads of a job that computes. Benchmarks take every core, so that nothing else runs beside them.
 THREADS = threads(CONFIG["hardware"]["threads"])
-ALL_CORES = workflow.cores or THREADS
+ALL_CORES = max(THREADS, workflow._cores or 0)  # none are set for a dry run or a cluster
 
 BACKENDS = [f"{b}-{p}" for b in CONFIG["deploy"]["backends"] for p in CONFIG["deploy"]["precisions"]]
 

@@ -17,7 +17,7 @@ rule export:
     params:
         config=settings("export"),
         code=stages.code("export"),
-        masks=lambda wildcards, input: ["--masks", *input.masks] if input.masks else [],
+        masks=lambda wildcards, input: ["--masks", input.masks] if input.masks else [],
         out=f"{RESULTS}/deploy/{{model}}",
     log:
         f"{RESULTS}/logs/export.{{model}}.log",

@@ -1,0 +1,94 @@
+"""What tests share: a small dataset, a small configuration, and programs run as a user would."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from twofour import config
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = ROOT / "workflow" / "scripts"
+
+# Two quarters that differ in brightness: learnt in an epoch or two.
+TINY = {
+    "data": {"source": "folder", "image_size": 32, "resize": 32, "crop_area": [0.6, 1.0], "flip": False},
+    "model": {"name": "resnet50", "width": 0.125, "blocks": [1, 1, 1, 1]},
+    "train": {"epochs": 2, "batch_size": 8, "learning_rate": 0.8, "warmup_epochs": 0.5},
+    "evaluation": {"batch_size": 7},
+    "benchmark": {"batch_sizes": [1, 5], "warmup": 1, "steps": 5},
+    "hardware": {"threads": 1, "device": "cpu"},
+}
+
+
+def merged(base: dict, *changes: dict) -> dict:
+    """``base`` with nested ``changes`` laid over it."""
+    result = json.loads(json.dumps(base))
+    for change in changes:
+        for section, value in change.items():
+            if isinstance(value, dict) and isinstance(result.get(section), dict):
+                result[section].update(value)
+            else:
+                result[section] = value
+    return result
+
+
+def make_images(root: Path, splits=("train", "val"), classes=("bright", "dark ü"), count=20) -> Path:
+    """An ImageFolder of random JPEG files whose class shows in their brightness."""
+    rng = np.random.default_rng(3)
+    for split in splits:
+        for index, name in enumerate(classes):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                centre = 180 if index == 0 else 70
+                pixels = np.clip(rng.normal(centre, 40, (40, 48, 3)), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"image {number:02d}.jpg", quality=95)
+    return root
+
+
+def program(name: str, *arguments, check: bool = True, **options) -> subprocess.CompletedProcess:
+    """Run a program of workflow/scripts; with ``check``, fail the test if the program fails."""
+    command = [sys.executable, str(SCRIPTS / name), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, **options)
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+def snakemake(folder: Path, *arguments, check: bool = True) -> subprocess.CompletedProcess:
+    """Run the workflow in ``folder``."""
+    command = [sys.executable, "-m", "snakemake", "-s", ROOT / "Snakefile", "--directory", folder]
+    done = subprocess.run(
+        [*map(str, command), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "XDG_CACHE_HOME": str(folder / ".cache")},
+    )
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory) -> Path:
+    return make_images(tmp_path_factory.mktemp("images") / "my images")
+
+
+@pytest.fixture(scope="session")
+def prepared(images, tmp_path_factory) -> Path:
+    """The dataset stage's artifacts of the small dataset."""
+    out = tmp_path_factory.mktemp("dataset")
+    program("prepare_dataset.py", "--root", images, "--out", out, "--workers", 1)
+    return out
+
+
+@pytest.fixture
+def tiny() -> dict:
+    return config.validated(TINY)

@@ -1,0 +1,72 @@
+import math
+import re
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from twofour import config
+from twofour.errors import TwoFourError
+
+
+def error_of(value) -> str:
+    with pytest.raises(TwoFourError) as caught:
+        config.validated(value)
+    return str(caught.value)
+
+
+def test_defaults_are_the_published_recipe():
+    train = config.validated({})["train"]
+    assert (train["momentum"], train["learning_rate"], train["weight_decay"]) == (0.875, 0.256, 1 / 32768)
+    assert (train["warmup_epochs"], train["label_smoothing"], train["epochs"]) == (5, 0.1, 90)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"train": {"epoch": 3}}, "unknown key train.epoch; did you mean epochs?"),
+        ({"trian": {}}, "unknown key trian; did you mean train?"),
+        ({"train": {"epochs": 0}}, "train.epochs is 0, but must be a whole number at least 1"),
+        ({"train": {"epochs": "3"}}, 'train.epochs is "3", but must be a whole number'),
+        ({"train": 5}, "train is 5, but must be a mapping of keys"),
+        ({"run": "../x"}, 'run is "../x", but must be a name'),
+        ({"deploy": {"backends": ["tensort"]}}, "must be one of paddle, onnxruntime"),
+        ({"train": {"learning_rate": math.nan}}, "train.learning_rate is nan"),
+        ({"data": {"resize": 100}}, "data.resize (100) is below data.image_size (224)"),
+        ({"data": {"crop_area": [0.9, 0.1]}}, "data.crop_area: the first number"),
+        ({"train": {"epochs": 2}}, "train.warmup_epochs (5) is above train.epochs (2)"),
+        ({"sparsity": {"exclude": ["stem.conv.wight"]}}, "did you mean stem.conv.weight?"),
+        ([1], "the configuration must be a mapping"),
+    ],
+)
+def test_message_names_key_value_and_remedy(given, message):
+    text = error_of(given)
+    assert message in text
+    assert "\n" not in text
+
+
+def test_malformed_file_is_named(tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_text("train: [1\n")
+    with pytest.raises(TwoFourError, match=re.escape(str(path))):
+        config.load(str(path))
+
+
+def test_shipped_configs_are_valid():
+    for path in (ROOT / "config").glob("*.yaml"):
+        config.load(str(path))
+
+
+def test_imagenet_config_keeps_the_recipe():
+    given = yaml.safe_load((ROOT / "config" / "imagenet.yaml").read_text())
+    defaults = config.validated({})
+    assert config.validated(given)["train"] == defaults["train"]
+    assert config.validated(given)["model"]["name"] == "resnet50"
+
+
+def test_every_key_is_documented():
+    text = (ROOT / "config" / "README.md").read_text()
+    for name, node in config.schema()["properties"].items():
+        for key in node.get("properties", {"": None}):
+            full = f"{name}.{key}".rstrip(".")
+            assert f"| `{full}` |" in text, full

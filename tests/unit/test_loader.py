@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from twofour import dataset
+from twofour.errors import TwoFourError
+from twofour.loader import Loader
+
+
+@pytest.fixture
+def paths(prepared):
+    return dataset.read(prepared).val[0][:37]
+
+
+def loader(paths, tiny, **options):
+    settings = {"training": True, "threads": 1, "seed": 4, **options}
+    return Loader(paths, 8, tiny["data"], settings.pop("channels", 3), **settings)
+
+
+def drain(batches):
+    return [(images.copy(), positions.copy()) for images, positions in batches]
+
+
+def same(a, b):
+    return len(a) == len(b) and all((x == u).all() and (y == v).all() for (x, y), (u, v) in zip(a, b))
+
+
+def test_evaluation_gives_each_image_once_every_epoch(paths, tiny):
+    run = loader(paths, tiny, training=False)
+    for _ in range(2):
+        assert np.concatenate([p for _, p in run.epoch()]).tolist() == list(range(37))
+
+
+def test_training_is_a_new_permutation_without_the_incomplete_batch(paths, tiny):
+    run = loader(paths, tiny)
+    first, second = (np.concatenate([p for _, p in run.epoch()]) for _ in range(2))
+    for positions in (first, second):
+        assert len(positions) == 32 == len(set(positions.tolist()))
+    assert first.tolist() != second.tolist()
+
+
+def test_same_seed_same_batches_whatever_the_threads(paths, tiny):
+    a, b, c = (loader(paths, tiny, **k) for k in ({}, {"threads": 2}, {"seed": 5}))
+    a, b, c = (drain(x.epoch()) for x in (a, b, c))
+    assert same(a, b)
+    assert not same(a, c)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 3, 4, 6])
+def test_resumed_equals_uninterrupted(paths, tiny, cut):
+    run = loader(paths, tiny)
+    stream = [*drain(run.epoch()), *drain(run.epoch())]
+    other = loader(paths, tiny)
+    epoch, step = divmod(cut, other.steps)
+    for _ in range(epoch):
+        drain(other.epoch())
+    batches = other.epoch()
+    for _ in range(step):
+        next(batches)
+    resumed = loader(paths, tiny, state=other.state())
+    rest = drain(resumed.epoch(step))
+    if epoch == 0:
+        rest += drain(resumed.epoch())
+    assert same(rest, stream[cut:])
+
+
+def test_fourth_channel_is_zero_and_normalisation_is_right(tmp_path, tiny):
+    Image.new("RGB", (40, 36), (255, 0, 51)).save(tmp_path / "a.png")
+    ((images, _),) = loader([str(tmp_path / "a.png")], tiny, training=False, channels=4).epoch()
+    data = tiny["data"]
+    expected = (np.array([1.0, 0.0, 0.2]) - data["mean"]) / data["std"]
+    np.testing.assert_allclose(images[0, :3].mean((1, 2)), expected, atol=1e-4)
+    assert (images[0, 3] == 0).all()
+
+
+def test_vanished_file_and_small_list_are_sentences(paths, tiny, tmp_path):
+    with pytest.raises(TwoFourError, match="train.batch_size is 8"):
+        loader(paths[:3], tiny)
+    with pytest.raises(TwoFourError, match="cannot be read"):
+        list(loader([str(tmp_path / "gone.jpg")], tiny, training=False).epoch())

@@ -1,0 +1,135 @@
+"""Invariants of the real training program, each run as a user runs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import SCRIPTS, TINY, merged, program
+
+from twofour import sparsity, weights
+
+
+def train(prepared, out, *changes, start=None, check=True):
+    extra = ["--start", start] if start else []
+    config = json.dumps(merged(TINY, *changes))
+    return program("train.py", "--config", config, "--data", prepared, "--out", out, *extra, check=check)
+
+
+def state(folder):
+    return (folder / "model.pdparams").read_bytes()
+
+
+def rows(folder):
+    table = pd.read_csv(folder / "metrics.csv")
+    return table.drop(columns=["img_s", "data_time_s", "compute_time_s"]).to_csv(index=False)
+
+
+@pytest.fixture(scope="module")
+def dense(prepared, tmp_path_factory):
+    out = tmp_path_factory.mktemp("dense")
+    train(prepared, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def pruned(dense, tmp_path_factory):
+    out = tmp_path_factory.mktemp("pruned")
+    program("prune.py", "--config", json.dumps(TINY), "--weights", dense / "model.pdparams", "--out", out)
+    return out
+
+
+def test_record_and_rows(dense):
+    record = json.loads((dense / "train.json").read_text())
+    assert (record["precision"], record["device"], record["val_images"]) == ("fp32", "cpu", 40)
+    table = pd.read_csv(dense / "metrics.csv")
+    assert table["epoch"].tolist() == [1, 2]
+    assert (table["lr"] > 0).all()
+    assert record["relative_weight_change"] > 0
+
+
+def test_same_seed_same_result_other_seed_another(dense, prepared, tmp_path):
+    train(prepared, tmp_path / "a")
+    train(prepared, tmp_path / "b", {"seed": 2})
+    assert state(tmp_path / "a") == state(dense)
+    assert rows(tmp_path / "a") == rows(dense)
+    assert state(tmp_path / "b") != state(dense)
+
+
+def test_interrupted_and_resumed_equals_uninterrupted(prepared, tmp_path):
+    longer = {"train": {"epochs": 6}}
+    train(prepared, tmp_path / "whole", longer)
+    out = tmp_path / "parts"
+    command = [sys.executable, str(SCRIPTS / "train.py"), "--config", json.dumps(merged(TINY, longer))]
+    command += ["--data", str(prepared), "--out", str(out)]
+    job = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not list(out.glob("checkpoints/*.npz")) and job.poll() is None:
+        time.sleep(0.01)
+    job.send_signal(signal.SIGINT)
+    said = job.communicate()[1]
+    assert job.returncode == 130, said
+    assert "saved" in said
+    assert not (out / "model.pdparams").exists()
+    # a second time without any notice, from the start of the first epoch that is not saved
+    done = train(prepared, out, longer)
+    assert "resuming at epoch" in done.stderr
+    assert state(out) == state(tmp_path / "whole")
+    assert rows(out) == rows(tmp_path / "whole")
+
+
+def test_checkpoint_within_an_epoch_resumes_exactly(dense, prepared, tmp_path):
+    out = tmp_path / "killed"
+    often = {"train": {"checkpoint_minutes": 1e-6}}  # at every step
+    config = json.dumps(merged(TINY, often))
+    command = [sys.executable, str(SCRIPTS / "train.py"), "--config", config]
+    job = subprocess.Popen([*command, "--data", str(prepared), "--out", str(out)], stderr=subprocess.DEVNULL)
+    while len(list(out.glob("checkpoints/step00000000[23].npz"))) == 0 and job.poll() is None:
+        time.sleep(0.005)
+    os.kill(job.pid, signal.SIGKILL)
+    job.wait()
+    assert "resuming" in train(prepared, out, often).stderr
+    assert state(out) == state(dense)
+    assert rows(out) == rows(dense)
+
+
+def test_changed_hyper_parameter_is_not_resumed(dense, prepared, tmp_path):
+    train(prepared, tmp_path, {"train": {"epochs": 1, "warmup_epochs": 0}})
+    done = train(prepared, tmp_path)
+    assert "not resuming" in done.stderr
+    assert "train.epochs" in done.stderr
+    assert state(tmp_path) == state(dense)
+
+
+def test_sparse_training_moves_weights_and_keeps_the_pattern(prepared, pruned, tmp_path):
+    """Against a control with a learning rate of (nearly) 0, in which only statistics move."""
+    train(prepared, tmp_path / "sparse", start=pruned)
+    train(prepared, tmp_path / "control", {"train": {"learning_rate": 1e-30}}, start=pruned)
+    start = weights.load(pruned / "model.pdparams")
+    trained = weights.load(tmp_path / "sparse" / "model.pdparams")
+    control = weights.load(tmp_path / "control" / "model.pdparams")
+    report = json.loads((tmp_path / "sparse" / "sparsity.json").read_text())
+    names = [layer["name"] for layer in report["layers"] if layer["sparse"]]
+    assert len(names) == 16
+    for name in names:
+        assert sparsity.holds(trained[name])
+        assert not np.allclose(trained[name], start[name])
+        np.testing.assert_allclose(control[name], start[name], rtol=0, atol=1e-12)
+    assert not sparsity.holds(trained["stem.conv.weight"][:, :1].repeat(4, axis=1))
+
+
+def test_divergence_is_a_sentence(prepared, tmp_path):
+    done = train(prepared, tmp_path, {"train": {"learning_rate": 100, "batch_size": 16}, "data": {"std": [1e-30] * 3}}, check=False)
+    assert done.returncode == 1
+    assert "loss is" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_precision_that_the_cpu_lacks_is_named(prepared, tmp_path):
+    done = train(prepared, tmp_path, {"train": {"precision": "amp_fp16"}}, check=False)
+    assert done.returncode == 1
+    assert "train.precision is amp_fp16, but training on the cpu can do only fp32" in done.stderr
