@@ -9,6 +9,7 @@ SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake
 .PHONY: run test lint clean lock unlock
 
 run: $(VENV)/.installed
+	@$(if $(CONFIG),test -f "$(CONFIG)" || { echo "error: CONFIG=$(CONFIG): there is no such file" >&2; exit 1; },:)
 	@$(SNAKEMAKE) $(if $(CONFIG),--configfile "$(CONFIG)")
 
 test: $(VENV)/.installed

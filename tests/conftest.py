@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-
 from twofour import config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,7 +18,13 @@ SCRIPTS = ROOT / "workflow" / "scripts"
 
 # Two quarters that differ in brightness: learnt in an epoch or two.
 TINY = {
-    "data": {"source": "folder", "image_size": 32, "resize": 32, "crop_area": [0.6, 1.0], "flip": False},
+    "data": {
+        "source": "folder",
+        "image_size": 32,
+        "resize": 32,
+        "crop_area": [0.6, 1.0],
+        "flip": False,
+    },
     "model": {"name": "resnet50", "width": 0.125, "blocks": [1, 1, 1, 1]},
     "train": {"epochs": 2, "batch_size": 8, "learning_rate": 0.8, "warmup_epochs": 0.5},
     "evaluation": {"batch_size": 7},
@@ -40,7 +45,9 @@ def merged(base: dict, *changes: dict) -> dict:
     return result
 
 
-def make_images(root: Path, splits=("train", "val"), classes=("bright", "dark ü"), count=20) -> Path:
+def make_images(
+    root: Path, splits=("train", "val"), classes=("bright", "dark ü"), count=20
+) -> Path:
     """An ImageFolder of random JPEG files whose class shows in their brightness."""
     rng = np.random.default_rng(3)
     for split in splits:
@@ -64,12 +71,12 @@ def program(name: str, *arguments, check: bool = True, **options) -> subprocess.
 
 def snakemake(folder: Path, *arguments, check: bool = True) -> subprocess.CompletedProcess:
     """Run the workflow in ``folder``."""
-    command = [sys.executable, "-m", "snakemake", "-s", ROOT / "Snakefile", "--directory", folder]
+    command = [sys.executable, "-m", "snakemake", "-s", ROOT / "Snakefile"]
     done = subprocess.run(
         [*map(str, command), *map(str, arguments)],
         capture_output=True,
         text=True,
-        cwd=ROOT,
+        cwd=folder,
         env={**os.environ, "XDG_CACHE_HOME": str(folder / ".cache")},
     )
     assert not check or done.returncode == 0, done.stdout + done.stderr

@@ -4,7 +4,6 @@ import re
 import pytest
 import yaml
 from conftest import ROOT
-
 from twofour import config
 from twofour.errors import TwoFourError
 
@@ -17,7 +16,11 @@ def error_of(value) -> str:
 
 def test_defaults_are_the_published_recipe():
     train = config.validated({})["train"]
-    assert (train["momentum"], train["learning_rate"], train["weight_decay"]) == (0.875, 0.256, 1 / 32768)
+    assert (train["momentum"], train["learning_rate"], train["weight_decay"]) == (
+        0.875,
+        0.256,
+        1 / 32768,
+    )
     assert (train["warmup_epochs"], train["label_smoothing"], train["epochs"]) == (5, 0.1, 90)
 
 
@@ -43,6 +46,12 @@ def test_message_names_key_value_and_remedy(given, message):
     text = error_of(given)
     assert message in text
     assert "\n" not in text
+
+
+def test_numbers_with_an_exponent_need_no_point(tmp_path):
+    (tmp_path / "a.yaml").write_text("train: {weight_decay: 1e-4}")
+    for source in (str(tmp_path / "a.yaml"), '{"train": {"weight_decay": 1e-4}}'):
+        assert config.load(source)["train"]["weight_decay"] == 1e-4
 
 
 def test_malformed_file_is_named(tmp_path):

@@ -6,7 +6,6 @@ import pytest
 from conftest import make_images, program
 from nvidia.dali import fn, pipeline_def
 from PIL import Image
-
 from twofour import config, dataset
 from twofour.errors import TwoFourError
 from twofour.images import inspect
@@ -102,7 +101,7 @@ def test_clear_errors(tmp_path):
     with pytest.raises(TwoFourError, match="class 'cat' is empty"):
         prepare(root, tmp_path / "out")
     shutil.copy(root / "train" / "bright" / "image 00.jpg", root / "train" / "cat")
-    with pytest.raises(TwoFourError, match="differ .*only in train: cat"):
+    with pytest.raises(TwoFourError, match=r"differ .*only in train: cat"):
         prepare(root, tmp_path / "out")
     (tmp_path / "none").mkdir()
     with pytest.raises(TwoFourError, match="no class folders"):

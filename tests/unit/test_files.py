@@ -26,7 +26,9 @@ def test_weights_round_trip_and_paddle_reads_them(tmp_path):
     path = tmp_path / "model.pdparams"
     weights.save(path, ARRAYS)
     for loaded in (weights.load(path), paddle.load(str(path), return_numpy=True)):
-        assert {n: v.tolist() for n, v in loaded.items()} == {n: v.tolist() for n, v in ARRAYS.items()}
+        assert {n: v.tolist() for n, v in loaded.items()} == {
+            n: v.tolist() for n, v in ARRAYS.items()
+        }
     first = path.read_bytes()
     weights.save(path, dict(reversed(ARRAYS.items())))
     assert path.read_bytes() == first
@@ -71,7 +73,9 @@ def test_checkpoints_keep_two_and_fall_back_from_a_damaged_one(tmp_path):
 
 
 def test_other_fingerprint_is_not_resumed_and_named(tmp_path):
-    state = checkpoint.Checkpoint({}, b"", {"fingerprint": {"train": {"epochs": 3, "momentum": 1}, "code": "x"}})
+    state = checkpoint.Checkpoint(
+        {}, b"", {"fingerprint": {"train": {"epochs": 3, "momentum": 1}, "code": "x"}}
+    )
     checkpoint.save(tmp_path, 1, state)
     said = []
     other = {"train": {"epochs": 4, "momentum": 1}, "code": "y"}
@@ -83,7 +87,9 @@ def test_sources_follow_imports_and_only_those():
     train = {p.stem for p in sources.closure(sources.SCRIPTS / "train.py")}
     assert {"train", "training", "program", "model", "recipe", "loader", "checkpoint"} <= train
     assert not {"plots", "comparison", "measure", "paddle", "onnxruntime"} & train
-    evaluate = {p.stem for p in sources.closure(sources.SCRIPTS / "evaluate.py", "deploy.onnxruntime")}
+    evaluate = {
+        p.stem for p in sources.closure(sources.SCRIPTS / "evaluate.py", "deploy.onnxruntime")
+    }
     assert "onnxruntime" in evaluate
     assert "paddle" not in evaluate
 

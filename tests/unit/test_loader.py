@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 from PIL import Image
-
 from twofour import dataset
 from twofour.errors import TwoFourError
 from twofour.loader import Loader
@@ -22,7 +21,9 @@ def drain(batches):
 
 
 def same(a, b):
-    return len(a) == len(b) and all((x == u).all() and (y == v).all() for (x, y), (u, v) in zip(a, b))
+    return len(a) == len(b) and all(
+        (x == u).all() and (y == v).all() for (x, y), (u, v) in zip(a, b)
+    )
 
 
 def test_evaluation_gives_each_image_once_every_epoch(paths, tiny):
@@ -74,7 +75,7 @@ def test_fourth_channel_is_zero_and_normalisation_is_right(tmp_path, tiny):
 
 
 def test_vanished_file_and_small_list_are_sentences(paths, tiny, tmp_path):
-    with pytest.raises(TwoFourError, match="train.batch_size is 8"):
+    with pytest.raises(TwoFourError, match=r"train\.batch_size is 8"):
         loader(paths[:3], tiny)
     with pytest.raises(TwoFourError, match="cannot be read"):
         list(loader([str(tmp_path / "gone.jpg")], tiny, training=False).epoch())

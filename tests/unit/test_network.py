@@ -14,7 +14,12 @@ def resnet(classes=1000, **changes):
 @pytest.mark.parametrize(
     ("name", "parameters"),
     # torchvision's documented numbers of parameters
-    [("resnet18", 11689512), ("resnet34", 21797672), ("resnet50", 25557032), ("resnet101", 44549160)],
+    [
+        ("resnet18", 11689512),
+        ("resnet34", 21797672),
+        ("resnet50", 25557032),
+        ("resnet101", 44549160),
+    ],
 )
 def test_parameter_count(name, parameters):
     assert resnet(name=name).parameters == parameters
@@ -75,7 +80,12 @@ def test_whole_network_equals_numpy(tiny):
     x = rng.standard_normal((2, 3, 32, 32)).astype("float32")
     y = layer(network.stem, x, True)
     padded = np.pad(y, [(0, 0), (0, 0), (1, 1), (1, 1)], constant_values=-np.inf)
-    y = np.array([[padded[:, :, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3].max((2, 3)) for j in range(8)] for i in range(8)])
+    y = np.array(
+        [
+            [padded[:, :, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3].max((2, 3)) for j in range(8)]
+            for i in range(8)
+        ]
+    )
     y = y.transpose(2, 3, 0, 1)
     for block in network.blocks:
         z = y
@@ -90,7 +100,9 @@ def test_whole_network_equals_numpy(tiny):
 
 def test_he_initialisation(tiny):
     network = resnet(width=0.5, blocks=[1, 1, 1, 1])
-    built = program.build_training(network, tiny["data"], tiny["train"], lambda s: 0.1, 5, "cpu", [])
+    built = program.build_training(
+        network, tiny["data"], tiny["train"], lambda s: 0.1, 5, "cpu", []
+    )
     paddle.static.Executor(paddle.CPUPlace()).run(built.startup)
     for conv in network.convs:
         if conv.inputs * conv.kernel**2 * conv.outputs > 20000:
@@ -101,16 +113,22 @@ def test_he_initialisation(tiny):
 def test_weight_decay_spares_batch_norm_and_nothing_else(tiny):
     """With gradients of zero (constant loss) an update shows the decay alone."""
     network = architecture.resnet(tiny["model"], 3)
-    built = program.build_training(network, tiny["data"], tiny["train"], lambda s: 0.1, 5, "cpu", [])
+    built = program.build_training(
+        network, tiny["data"], tiny["train"], lambda s: 0.1, 5, "cpu", []
+    )
     decayed = {
-        op.input("Param")[0]: op.attr("regularization_coeff") if op.attr("regularization_method") else 0.0
+        op.input("Param")[0]: op.attr("regularization_coeff")
+        if op.attr("regularization_method")
+        else 0.0
         for op in built.main.global_block().ops
         if op.type == "momentum"
     }
     by_ops = {
         op.input("X")[0]
         for op in built.main.global_block().ops
-        if op.type == "scale" and op.attr("op_role") and op.attr("scale") == pytest.approx(1 / 32768)
+        if op.type == "scale"
+        and op.attr("op_role")
+        and op.attr("scale") == pytest.approx(1 / 32768)
     }
     has_decay = {name for name, value in decayed.items() if value} | (by_ops & set(decayed))
     assert has_decay == {*network.weights, model.CLASSIFIER_BIAS}
@@ -123,7 +141,10 @@ def test_label_smoothing_equals_numpy(smoothing):
     logits, labels = rng.standard_normal((6, 5)).astype("float32"), rng.integers(0, 5, 6)
     main, startup = paddle.static.Program(), paddle.static.Program()
     with paddle.static.program_guard(main, startup):
-        x, y = paddle.static.data("x", [None, 5], "float32"), paddle.static.data("y", [None], "int64")
+        x, y = (
+            paddle.static.data("x", [None, 5], "float32"),
+            paddle.static.data("y", [None], "int64"),
+        )
         loss = program.smoothed_cross_entropy(x, y, 5, smoothing)
     got = paddle.static.Executor().run(main, feed={"x": logits, "y": labels}, fetch_list=[loss])[0]
     log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))

@@ -12,7 +12,14 @@ def test_help(name):
 
 @pytest.mark.parametrize("name", ["plot.py", "report.py", "compare.py", "accept.py"])
 def test_missing_results_are_a_sentence(name, tmp_path):
-    done = program(name, "--results", tmp_path / "none", "--config", '{"accept":{"max_top1_drop":1}}', check=False)
+    done = program(
+        name,
+        "--results",
+        tmp_path / "none",
+        "--config",
+        '{"accept":{"max_top1_drop":1}}',
+        check=False,
+    )
     assert done.returncode == 1
     assert "none" in done.stderr
     assert "Traceback" not in done.stderr

@@ -30,7 +30,9 @@ def test_paddles_mask_keeps_the_two_largest_of_four(shape):
 
 
 def test_checker_sees_one_broken_group():
-    weight = sparsity.prune({"w": RNG.standard_normal((8, 8, 3, 3)).astype("float32")}, ["w"], "mask_1d")[0]["w"]
+    weight = sparsity.prune(
+        {"w": RNG.standard_normal((8, 8, 3, 3)).astype("float32")}, ["w"], "mask_1d"
+    )[0]["w"]
     weight[3, 4:8, 1, 2] = 1
     assert not plain_check(weight)
     with pytest.raises(TwoFourError, match=r"w in here is not 2:4 sparse: 1 of 144"):
@@ -53,7 +55,9 @@ def test_stem_and_classifier_are_excluded_by_full_name():
 
 
 def test_only_registered_names_are_pruned():
-    both = {n: RNG.standard_normal((4, 8)).astype("float32") for n in ("conv2d_1.w_0", "conv2d_10.w_0")}
+    both = {
+        n: RNG.standard_normal((4, 8)).astype("float32") for n in ("conv2d_1.w_0", "conv2d_10.w_0")
+    }
     pruned, masks = sparsity.prune(both, ["conv2d_1.w_0"], "mask_1d")
     assert list(masks) == ["conv2d_1.w_0"]
     assert (pruned["conv2d_10.w_0"] == both["conv2d_10.w_0"]).all()

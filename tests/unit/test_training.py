@@ -1,7 +1,6 @@
 """Invariants of the real training program, each run as a user runs it."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -11,14 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import SCRIPTS, TINY, merged, program
-
 from twofour import sparsity, weights
 
 
 def train(prepared, out, *changes, start=None, check=True):
     extra = ["--start", start] if start else []
     config = json.dumps(merged(TINY, *changes))
-    return program("train.py", "--config", config, "--data", prepared, "--out", out, *extra, check=check)
+    return program(
+        "train.py", "--config", config, "--data", prepared, "--out", out, *extra, check=check
+    )
 
 
 def state(folder):
@@ -40,7 +40,15 @@ def dense(prepared, tmp_path_factory):
 @pytest.fixture(scope="module")
 def pruned(dense, tmp_path_factory):
     out = tmp_path_factory.mktemp("pruned")
-    program("prune.py", "--config", json.dumps(TINY), "--weights", dense / "model.pdparams", "--out", out)
+    program(
+        "prune.py",
+        "--config",
+        json.dumps(TINY),
+        "--weights",
+        dense / "model.pdparams",
+        "--out",
+        out,
+    )
     return out
 
 
@@ -61,40 +69,55 @@ def test_same_seed_same_result_other_seed_another(dense, prepared, tmp_path):
     assert state(tmp_path / "b") != state(dense)
 
 
-def test_interrupted_and_resumed_equals_uninterrupted(prepared, tmp_path):
-    longer = {"train": {"epochs": 6}}
-    train(prepared, tmp_path / "whole", longer)
-    out = tmp_path / "parts"
-    command = [sys.executable, str(SCRIPTS / "train.py"), "--config", json.dumps(merged(TINY, longer))]
+LONGER = {"train": {"epochs": 6}}
+
+
+@pytest.fixture(scope="module")
+def whole(prepared, tmp_path_factory):
+    """An uninterrupted training of 6 epochs."""
+    out = tmp_path_factory.mktemp("whole")
+    train(prepared, out, LONGER)
+    return out
+
+
+def started(prepared, out, *changes):
+    """A training in the background, given back as soon as it has written a checkpoint."""
+    command = [
+        sys.executable,
+        str(SCRIPTS / "train.py"),
+        "--config",
+        json.dumps(merged(TINY, *changes)),
+    ]
     command += ["--data", str(prepared), "--out", str(out)]
     job = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while not list(out.glob("checkpoints/*.npz")) and job.poll() is None:
-        time.sleep(0.01)
+    while not list(out.glob("checkpoints/step*.npz")) and job.poll() is None:
+        time.sleep(0.005)
+    return job
+
+
+def test_interrupted_and_resumed_equals_uninterrupted(whole, prepared, tmp_path):
+    out = tmp_path / "parts"
+    job = started(prepared, out, LONGER)
     job.send_signal(signal.SIGINT)
     said = job.communicate()[1]
     assert job.returncode == 130, said
     assert "saved" in said
     assert not (out / "model.pdparams").exists()
-    # a second time without any notice, from the start of the first epoch that is not saved
-    done = train(prepared, out, longer)
+    done = train(prepared, out, LONGER)
     assert "resuming at epoch" in done.stderr
-    assert state(out) == state(tmp_path / "whole")
-    assert rows(out) == rows(tmp_path / "whole")
+    assert state(out) == state(whole)
+    assert rows(out) == rows(whole)
 
 
-def test_checkpoint_within_an_epoch_resumes_exactly(dense, prepared, tmp_path):
+def test_killed_within_an_epoch_resumes_exactly(whole, prepared, tmp_path):
     out = tmp_path / "killed"
-    often = {"train": {"checkpoint_minutes": 1e-6}}  # at every step
-    config = json.dumps(merged(TINY, often))
-    command = [sys.executable, str(SCRIPTS / "train.py"), "--config", config]
-    job = subprocess.Popen([*command, "--data", str(prepared), "--out", str(out)], stderr=subprocess.DEVNULL)
-    while len(list(out.glob("checkpoints/step00000000[23].npz"))) == 0 and job.poll() is None:
-        time.sleep(0.005)
-    os.kill(job.pid, signal.SIGKILL)
-    job.wait()
-    assert "resuming" in train(prepared, out, often).stderr
-    assert state(out) == state(dense)
-    assert rows(out) == rows(dense)
+    job = started(prepared, out, LONGER, {"train": {"epochs": 6, "checkpoint_minutes": 1e-6}})
+    job.kill()  # no notice; there is a checkpoint of every step
+    job.communicate()
+    assert job.returncode == -signal.SIGKILL
+    assert "resuming at epoch 1, step" in train(prepared, out, LONGER).stderr
+    assert state(out) == state(whole)
+    assert rows(out) == rows(whole)
 
 
 def test_changed_hyper_parameter_is_not_resumed(dense, prepared, tmp_path):
@@ -123,7 +146,12 @@ def test_sparse_training_moves_weights_and_keeps_the_pattern(prepared, pruned, t
 
 
 def test_divergence_is_a_sentence(prepared, tmp_path):
-    done = train(prepared, tmp_path, {"train": {"learning_rate": 100, "batch_size": 16}, "data": {"std": [1e-30] * 3}}, check=False)
+    done = train(
+        prepared,
+        tmp_path,
+        {"train": {"learning_rate": 100, "batch_size": 16}, "data": {"std": [1e-30] * 3}},
+        check=False,
+    )
     assert done.returncode == 1
     assert "loss is" in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,8 +1,8 @@
 # What all rules share: the checked configuration, where results go, and what a rule depends on.
 
-import os
 import shlex
 import sys
+from os.path import dirname
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -26,15 +26,20 @@ except TwoFourError as error:
 
 RESULTS = f"results/{CONFIG['run']}"
 
-# Jobs use the Python that runs Snakemake, unless Snakemake gives them an environment of their own.
+# Jobs find the programs by $SCRIPTS: with a path in the rules, a moved repository would rerun all.
+# They use the Python that runs Snakemake, unless Snakemake gives them an environment of their own.
+PREFIX = f"export SCRIPTS={shlex.quote(str(SCRIPTS))}; "
 if not workflow.deployment_settings.deployment_method:
-    shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
+    PREFIX += f"export PATH={shlex.quote(dirname(sys.executable))}:$PATH; "
+shell.prefix(PREFIX)
 
 # Threads of a job that computes. Benchmarks take every core, so that nothing else runs beside them.
 THREADS = threads(CONFIG["hardware"]["threads"])
 ALL_CORES = max(THREADS, workflow._cores or 0)  # none are set for a dry run or a cluster
 
-BACKENDS = [f"{b}-{p}" for b in CONFIG["deploy"]["backends"] for p in CONFIG["deploy"]["precisions"]]
+BACKENDS = [
+    f"{b}-{p}" for b in CONFIG["deploy"]["backends"] for p in CONFIG["deploy"]["precisions"]
+]
 
 
 wildcard_constraints:

@@ -15,16 +15,18 @@ rule comparison:
     output:
         f"{RESULTS}/comparison.csv",
         f"{RESULTS}/comparison.md",
-    params:
-        config=settings("compare"),
-        code=stages.code("compare"),
-        results=RESULTS,
     log:
         f"{RESULTS}/logs/comparison.log",
     benchmark:
         f"{RESULTS}/logs/comparison.tsv"
+    params:
+        config=settings("compare"),
+        code=stages.code("compare"),
+        results=lambda wildcards, output: dirname(output[0]),
+    conda:
+        "../../envs/cpu/environment.yaml"
     shell:
-        "python {SCRIPTS:q}/compare.py --config {params.config:q} --results {params.results:q}"
+        'python "$SCRIPTS"/compare.py --config {params.config:q} --results {params.results:q}'
         " --log {log:q}"
 
 
@@ -36,15 +38,17 @@ rule plots:
         f"{RESULTS}/sparse/sparsity.json",
     output:
         [f"{RESULTS}/plots/{name}.svg" for name in ("training", "models", "density")],
-    params:
-        code=stages.code("plot"),
-        results=RESULTS,
     log:
         f"{RESULTS}/logs/plots.log",
     benchmark:
         f"{RESULTS}/logs/plots.tsv"
+    params:
+        code=stages.code("plot"),
+        results=lambda wildcards, input: dirname(input[0]),
+    conda:
+        "../../envs/cpu/environment.yaml"
     shell:
-        "python {SCRIPTS:q}/plot.py --results {params.results:q} --log {log:q}"
+        'python "$SCRIPTS"/plot.py --results {params.results:q} --log {log:q}'
 
 
 rule provenance:
@@ -53,14 +57,16 @@ rule provenance:
         f"{RESULTS}/plots/training.svg",
     output:
         f"{RESULTS}/provenance.json",
+    log:
+        f"{RESULTS}/logs/provenance.log",
     params:
         config=settings("provenance"),
         code=stages.code("provenance"),
-        results=RESULTS,
-    log:
-        f"{RESULTS}/logs/provenance.log",
+        results=lambda wildcards, output: dirname(output[0]),
+    conda:
+        "../../envs/cpu/environment.yaml"
     shell:
-        "python {SCRIPTS:q}/provenance.py --config {params.config:q} --results {params.results:q}"
+        'python "$SCRIPTS"/provenance.py --config {params.config:q} --results {params.results:q}'
         " --log {log:q}"
 
 
@@ -74,13 +80,15 @@ rule report:
         [f"{RESULTS}/plots/{name}.svg" for name in ("training", "models", "density")],
     output:
         f"{RESULTS}/report.html",
-    params:
-        code=stages.code("report"),
-        results=RESULTS,
     log:
         f"{RESULTS}/logs/report.log",
+    params:
+        code=stages.code("report"),
+        results=lambda wildcards, output: dirname(output[0]),
+    conda:
+        "../../envs/cpu/environment.yaml"
     shell:
-        "python {SCRIPTS:q}/report.py --results {params.results:q} --log {log:q}"
+        'python "$SCRIPTS"/report.py --results {params.results:q} --log {log:q}'
 
 
 rule accept:
@@ -89,12 +97,14 @@ rule accept:
         f"{RESULTS}/report.html",  # the table and the page are there even if this fails
     output:
         f"{RESULTS}/accept.json",
+    log:
+        f"{RESULTS}/logs/accept.log",
     params:
         config=settings("accept"),
         code=stages.code("accept"),
-        results=RESULTS,
-    log:
-        f"{RESULTS}/logs/accept.log",
+        results=lambda wildcards, output: dirname(output[0]),
+    conda:
+        "../../envs/cpu/environment.yaml"
     shell:
-        "python {SCRIPTS:q}/accept.py --config {params.config:q} --results {params.results:q}"
+        'python "$SCRIPTS"/accept.py --config {params.config:q} --results {params.results:q}'
         " --log {log:q}"

@@ -8,20 +8,24 @@ else:
     IMAGES = require_root(CONFIG)
     IMAGES_STATE = fingerprint(IMAGES)
     if not IMAGES_STATE:
-        raise WorkflowError(f"data.root: there is no folder {IMAGES}; name the one with your images")
+        raise WorkflowError(
+            f"data.root: there is no folder {IMAGES}; name the one with your images"
+        )
 
 
 rule digits:
     output:
         directory(f"{RESULTS}/digits"),
-    params:
-        code=stages.code("make_digits"),
     log:
         f"{RESULTS}/logs/digits.log",
     benchmark:
         f"{RESULTS}/logs/digits.tsv"
+    params:
+        code=stages.code("make_digits"),
+    conda:
+        "../../envs/cpu/environment.yaml"
     shell:
-        "python {SCRIPTS:q}/make_digits.py --out {output:q} --log {log:q}"
+        'python "$SCRIPTS"/make_digits.py --out {output:q} --log {log:q}'
 
 
 rule dataset:
@@ -33,17 +37,19 @@ rule dataset:
         f"{RESULTS}/dataset/classes.txt",
         f"{RESULTS}/dataset/dataset.json",
         f"{RESULTS}/dataset/rejected.csv",
-    params:
-        config=settings("prepare_dataset"),
-        code=stages.code("prepare_dataset"),
-        images=IMAGES,
-        state=IMAGES_STATE,
-        out=f"{RESULTS}/dataset",
     log:
         f"{RESULTS}/logs/dataset.log",
     benchmark:
         f"{RESULTS}/logs/dataset.tsv"
     threads: ALL_CORES
+    params:
+        config=settings("prepare_dataset"),
+        code=stages.code("prepare_dataset"),
+        images=lambda wildcards: IMAGES,
+        state=IMAGES_STATE,
+        out=lambda wildcards, output: dirname(output[0]),
+    conda:
+        "../../envs/cpu/environment.yaml"
     shell:
-        "python {SCRIPTS:q}/prepare_dataset.py --config {params.config:q} --root {params.images:q}"
+        'python "$SCRIPTS"/prepare_dataset.py --config {params.config:q} --root {params.images:q}'
         " --workers {threads} --out {params.out:q} --log {log:q}"

@@ -14,17 +14,19 @@ rule export:
         ),
     output:
         [f"{RESULTS}/deploy/{{model}}/{name}" for name in EXPORTED],
-    params:
-        config=settings("export"),
-        code=stages.code("export"),
-        masks=lambda wildcards, input: ["--masks", input.masks] if input.masks else [],
-        out=f"{RESULTS}/deploy/{{model}}",
     log:
         f"{RESULTS}/logs/export.{{model}}.log",
     benchmark:
         f"{RESULTS}/logs/export.{{model}}.tsv"
+    params:
+        config=settings("export"),
+        code=stages.code("export"),
+        masks=lambda wildcards, input: ["--masks", input.masks] if input.masks else [],
+        out=lambda wildcards, output: dirname(output[0]),
+    conda:
+        "../../envs/cpu/environment.yaml"
     shell:
-        "python {SCRIPTS:q}/export.py --config {params.config:q} --weights {input.weights:q}"
+        'python "$SCRIPTS"/export.py --config {params.config:q} --weights {input.weights:q}'
         " --classes {input.classes:q} {params.masks:q} --out {params.out:q} --log {log:q}"
 
 
@@ -33,17 +35,19 @@ rule build:
         [f"{RESULTS}/deploy/{{model}}/{name}" for name in EXPORTED],
     output:
         f"{RESULTS}/deploy/{{model}}/{{backend}}-{{precision}}/build.json",
-    params:
-        config=settings("build"),
-        code=lambda wildcards: stages.code("build", f"deploy.{wildcards.backend}"),
-        model=f"{RESULTS}/deploy/{{model}}",
-        out=f"{RESULTS}/deploy/{{model}}/{{backend}}-{{precision}}",
     log:
         f"{RESULTS}/logs/build.{{model}}.{{backend}}-{{precision}}.log",
     benchmark:
         f"{RESULTS}/logs/build.{{model}}.{{backend}}-{{precision}}.tsv"
     threads: THREADS
+    params:
+        config=settings("build"),
+        code=lambda wildcards: stages.code("build", f"deploy.{wildcards.backend}"),
+        model=lambda wildcards, input: dirname(input[0]),
+        out=lambda wildcards, output: dirname(output[0]),
+    conda:
+        "../../envs/cpu/environment.yaml"
     shell:
-        "python {SCRIPTS:q}/build.py --config {params.config:q} --model {params.model:q}"
+        'python "$SCRIPTS"/build.py --config {params.config:q} --model {params.model:q}'
         " --backend {wildcards.backend} --precision {wildcards.precision}"
         " --out {params.out:q} --log {log:q}"

@@ -6,14 +6,16 @@ rule pruned:
         f"{RESULTS}/dense/model.pdparams",
     output:
         [f"{RESULTS}/pruned/{name}" for name in ("model.pdparams", "masks.npz", "sparsity.json")],
-    params:
-        config=settings("prune"),
-        code=stages.code("prune"),
-        out=f"{RESULTS}/pruned",
     log:
         f"{RESULTS}/logs/pruned.log",
     benchmark:
         f"{RESULTS}/logs/pruned.tsv"
+    params:
+        config=settings("prune"),
+        code=stages.code("prune"),
+        out=lambda wildcards, output: dirname(output[0]),
+    conda:
+        "../../envs/cpu/environment.yaml"
     shell:
-        "python {SCRIPTS:q}/prune.py --config {params.config:q} --weights {input:q}"
+        'python "$SCRIPTS"/prune.py --config {params.config:q} --weights {input:q}'
         " --out {params.out:q} --log {log:q}"

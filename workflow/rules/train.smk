@@ -1,7 +1,9 @@
 # Both trainings: one section of the configuration, one program, so that they cannot drift apart.
 # Their checkpoints lie in <out>/checkpoints, which is no output: Snakemake must not delete it.
 
-DATASET = [f"{RESULTS}/dataset/{name}" for name in ("train.txt", "val.txt", "classes.txt", "dataset.json")]
+DATASET = [
+    f"{RESULTS}/dataset/{name}" for name in ("train.txt", "val.txt", "classes.txt", "dataset.json")
+]
 TRAINED = ("model.pdparams", "metrics.csv", "train.json")
 
 
@@ -10,18 +12,20 @@ rule dense:
         DATASET,
     output:
         [f"{RESULTS}/dense/{name}" for name in TRAINED],
-    params:
-        config=settings("train"),
-        code=stages.code("train"),
-        data=f"{RESULTS}/dataset",
-        out=f"{RESULTS}/dense",
     log:
         f"{RESULTS}/logs/dense.log",
     benchmark:
         f"{RESULTS}/logs/dense.tsv"
     threads: THREADS
+    params:
+        config=settings("train"),
+        code=stages.code("train"),
+        data=lambda wildcards, input: dirname(input[0]),
+        out=lambda wildcards, output: dirname(output[0]),
+    conda:
+        "../../envs/cpu/environment.yaml"
     shell:
-        "python {SCRIPTS:q}/train.py --config {params.config:q} --data {params.data:q}"
+        'python "$SCRIPTS"/train.py --config {params.config:q} --data {params.data:q}'
         " --out {params.out:q} --log {log:q}"
 
 
@@ -32,17 +36,19 @@ rule sparse:
         f"{RESULTS}/pruned/masks.npz",
     output:
         [f"{RESULTS}/sparse/{name}" for name in (*TRAINED, "sparsity.json")],
-    params:
-        config=settings("train"),
-        code=stages.code("train"),
-        data=f"{RESULTS}/dataset",
-        start=f"{RESULTS}/pruned",
-        out=f"{RESULTS}/sparse",
     log:
         f"{RESULTS}/logs/sparse.log",
     benchmark:
         f"{RESULTS}/logs/sparse.tsv"
     threads: THREADS
+    params:
+        config=settings("train"),
+        code=stages.code("train"),
+        data=lambda wildcards, input: dirname(input[0]),
+        start=lambda wildcards, input: dirname(input[-1]),
+        out=lambda wildcards, output: dirname(output[0]),
+    conda:
+        "../../envs/cpu/environment.yaml"
     shell:
-        "python {SCRIPTS:q}/train.py --config {params.config:q} --data {params.data:q}"
+        'python "$SCRIPTS"/train.py --config {params.config:q} --data {params.data:q}'
         " --start {params.start:q} --out {params.out:q} --log {log:q}"

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-
 from twofour import cli, config, dataset, deploy, files, hardware, measure
 from twofour.errors import TwoFourError
 
@@ -81,9 +80,13 @@ def main(options) -> None:
 
 if __name__ == "__main__":
     parser = cli.parser(__doc__)
-    parser.add_argument("--data", required=True, metavar="DIR", help="the dataset stage's artifacts")
+    parser.add_argument(
+        "--data", required=True, metavar="DIR", help="the dataset stage's artifacts"
+    )
     parser.add_argument("--model", required=True, nargs="+", metavar="DIR", help="exported models")
     parser.add_argument("--build", required=True, nargs="+", metavar="DIR", help="what was built")
     parser.add_argument("--batch-size", required=True, type=int, metavar="N")
-    parser.add_argument("--out", required=True, nargs="+", metavar="FILE", help="JSON files to write")
+    parser.add_argument(
+        "--out", required=True, nargs="+", metavar="FILE", help="JSON files to write"
+    )
     cli.run(main, parser)

@@ -10,8 +10,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-
-from twofour import architecture, cli, config, dataset, deploy, files, hardware, metrics, progress, weights
+from twofour import (
+    architecture,
+    cli,
+    config,
+    dataset,
+    deploy,
+    files,
+    hardware,
+    metrics,
+    progress,
+    weights,
+)
 from twofour.errors import TwoFourError
 
 
@@ -81,7 +91,6 @@ def main(options) -> None:
 def _training_graph(network, state, data, machine):
     """A predictor of the graph as it was validated in training, with the weights ``state``."""
     import paddle
-
     from twofour import model, program
 
     built = program.build_inference(network, data, machine.device)
@@ -96,7 +105,9 @@ def _training_graph(network, state, data, machine):
 
 if __name__ == "__main__":
     parser = cli.parser(__doc__)
-    parser.add_argument("--data", required=True, metavar="DIR", help="the dataset stage's artifacts")
+    parser.add_argument(
+        "--data", required=True, metavar="DIR", help="the dataset stage's artifacts"
+    )
     parser.add_argument("--model", required=True, metavar="DIR", help="the exported model")
     parser.add_argument("--build", required=True, metavar="DIR", help="what was built of it")
     parser.add_argument("--weights", required=True, metavar="FILE", help="its model.pdparams")

@@ -10,7 +10,6 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-
 from twofour import architecture, cli, config, files, hardware, masks, sparsity, weights
 from twofour.deploy import CLASSES, ONNX
 from twofour.errors import TwoFourError
@@ -72,6 +71,8 @@ if __name__ == "__main__":
     parser = cli.parser(__doc__)
     parser.add_argument("--weights", required=True, metavar="FILE", help="model.pdparams")
     parser.add_argument("--classes", required=True, metavar="FILE", help="classes.txt")
-    parser.add_argument("--masks", metavar="FILE", help="masks.npz: weights that must be 2:4 sparse")
+    parser.add_argument(
+        "--masks", metavar="FILE", help="masks.npz: weights that must be 2:4 sparse"
+    )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
     cli.run(main, parser)

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
-
 from twofour import cli, progress
 
 SIZE = 32  # pixels; the originals have 8×8

@@ -6,7 +6,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
-
 from twofour import cli, comparison, files, plots
 from twofour.names import DENSE, SPARSE
 

@@ -24,7 +24,7 @@ def main(options) -> None:
     if summary["leaks"]["count"]:
         first = summary["leaks"]["pairs"][0]
         cli.log.warning(
-            "warning: %d images are in both splits, so the accuracy will flatter; the first is %s = %s",
+            "warning: %d images are in both splits, so accuracies flatter; the first is %s = %s",
             summary["leaks"]["count"],
             first["train"],
             first["val"],

@@ -13,7 +13,6 @@ from importlib import metadata
 from pathlib import Path
 
 import pandas as pd
-
 from twofour import cli, config, files, hardware
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import jinja2
 import yaml
-
 from twofour import cli, comparison, files
 from twofour.names import DENSE, SPARSE
 
@@ -28,10 +27,7 @@ def main(options) -> None:
     results = Path(options.results)
     provenance = files.read_json(results / "provenance.json")
     table = comparison.read(results / "comparison.csv")
-    trainings = {
-        name: files.read_json(results / name / "train.json")
-        for name in (DENSE, SPARSE)
-    }
+    trainings = {name: files.read_json(results / name / "train.json") for name in (DENSE, SPARSE)}
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
     )
@@ -56,7 +52,9 @@ def _svg(path: Path) -> str:
     text = files.read_text(path)
     text = text[text.index("<svg") :]
     for name in sorted(set(re.findall(r'\bid="([^"]+)"', text)), key=len, reverse=True):
-        text = re.sub(rf'(id="|href="#|url\(#){re.escape(name)}(["\)])', rf"\g<1>{path.stem}-{name}\2", text)
+        text = re.sub(
+            rf'(id="|href="#|url\(#){re.escape(name)}(["\)])', rf"\g<1>{path.stem}-{name}\2", text
+        )
     return text
 
 

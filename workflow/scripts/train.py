@@ -9,7 +9,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from twofour import architecture, cli, config, dataset, files, hardware, masks, sources, sparsity, weights
+from twofour import (
+    architecture,
+    cli,
+    config,
+    dataset,
+    files,
+    hardware,
+    masks,
+    sources,
+    sparsity,
+    weights,
+)
 
 
 def main(options) -> None:
@@ -55,7 +66,9 @@ def main(options) -> None:
 
 if __name__ == "__main__":
     parser = cli.parser(__doc__)
-    parser.add_argument("--data", required=True, metavar="DIR", help="the dataset stage's artifacts")
+    parser.add_argument(
+        "--data", required=True, metavar="DIR", help="the dataset stage's artifacts"
+    )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
         "--start", metavar="DIR", help="the pruning stage's artifacts; makes the training sparse"

@@ -128,7 +128,9 @@ def resnet(model: dict, classes: int) -> Architecture:
             shortcut = Conv(f"{prefix}.shortcut.conv", inputs, outputs, 1, stride)
             blocks.append(Block(convs, shortcut if changes else None))
             inputs = outputs
-    return Architecture(model["name"], model["input_channels"], classes, stem, tuple(blocks), inputs)
+    return Architecture(
+        model["name"], model["input_channels"], classes, stem, tuple(blocks), inputs
+    )
 
 
 def _scaled(channels: int, width: float) -> int:

@@ -1,8 +1,8 @@
 """Training state on disk: one file a checkpoint, so that it is whole or not there.
 
 The file is a NumPy ``.npz`` archive: every persistable variable of the training program, the data
-loader's state, and a JSON text with the position, the history and a fingerprint. It holds no pickle,
-and the archive's CRC-32 sums find damage.
+loader's state, and a JSON text with the position, the history and a fingerprint. It holds no
+pickle, and the archive's CRC-32 sums find damage.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ log = logging.getLogger("twofour")
 INTERRUPTED = 130  # exit status of a program ended by Ctrl-C (128 + SIGINT), as shells use it
 
 
-class Interrupted(Exception):
+class Interrupted(Exception):  # noqa: N818 (it is no error)
     """The user or the system asked to stop, and everything worth keeping has been saved."""
 
 

@@ -59,7 +59,9 @@ def build(results: Path, deploy: Mapping, batch_sizes: list[int]) -> pd.DataFram
                     accuracy = read_json(results / "evaluation" / model / f"{name}.json")
                     path = results / "benchmark" / model / name / f"bs{batch_size}.json"
                     speed = read_json(path)
-                    rounds[backend, precision, batch_size, model] = speed["synthetic"]["rounds_img_s"]
+                    rounds[backend, precision, batch_size, model] = speed["synthetic"][
+                        "rounds_img_s"
+                    ]
                     rows.append(_row(model, densities[model], accuracy, speed))
     table = pd.DataFrame(rows)
     dense = table[table["model"] == DENSE].set_index(CASE)
@@ -172,7 +174,9 @@ def _accuracy_words(table: pd.DataFrame) -> list[str]:
         else:
             direction = "below" if drop > 0 else "above"
             plural = "image" if count == 1 else "images"
-            outcome = f"{abs(drop):.2f} points {direction} the dense model ({count} of {images} {plural})"
+            outcome = (
+                f"{abs(drop):.2f} points {direction} the dense model ({count} of {images} {plural})"
+            )
         sentence = (
             f"In {backend} {precision}, pruning alone took top-1 from {top1[DENSE]:.2f} % to "
             f"{top1[PRUNED]:.2f} %; retraining with the same hyper-parameters brought the 2:4 "

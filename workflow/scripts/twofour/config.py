@@ -7,6 +7,7 @@ import difflib
 import functools
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ from . import architecture
 from .errors import TwoFourError
 from .files import read_text
 
+_EXPONENT = re.compile(r"[+-]?\d+[eE][+-]?\d+")
 SCHEMA = Path(__file__).resolve().parents[2] / "schemas" / "config.schema.yaml"
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def schema() -> dict:
     """The JSON schema of the configuration."""
     return yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
@@ -37,7 +39,9 @@ def load(source: str) -> dict:
     text = source if inline else read_text(source)
     where = "--config" if inline else source
     try:
-        value = yaml.safe_load(text)
+        value = json.loads(text) if inline else yaml.safe_load(text)
+    except json.JSONDecodeError as error:
+        raise TwoFourError(f"--config is neither a file nor valid JSON: {error}") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" in line {mark.line + 1}" if mark else ""
@@ -58,7 +62,7 @@ def validated(config: Any) -> dict:
     for section, value in config.items():  # "data:" with nothing below it means all defaults
         if value is None and section in schema()["properties"]:
             config[section] = copy.deepcopy(schema()["properties"][section].get("default"))
-    _refuse_non_finite(config, "")
+    config = _plain_numbers(config, "")
     errors = list(jsonschema.Draft202012Validator(schema()).iter_errors(config))
     if errors:
         # An unknown key first: it is the usual reason for whatever else is wrong.
@@ -86,17 +90,21 @@ def compact(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def _refuse_non_finite(value: Any, key: str) -> None:
-    """NaN passes every comparison in a schema, so look for it first."""
+def _plain_numbers(value: Any, key: str) -> Any:
+    """``value`` with numbers as YAML's users mean them; TwoFourError for one that is not finite.
+
+    YAML 1.1 takes 1e-4, without a point, for a text; and NaN would pass every comparison.
+    """
+    if isinstance(value, str) and key not in ("run", "data.root") and _EXPONENT.fullmatch(value):
+        value = float(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise TwoFourError(f"{key} is {value}, but must be a finite number")
-    children: Iterable = ()
+    prefix = f"{key}." if key else ""
     if isinstance(value, Mapping):
-        children = value.items()
-    elif isinstance(value, list):
-        children = enumerate(value)
-    for name, child in children:
-        _refuse_non_finite(child, f"{key}.{name}" if key else str(name))
+        return {name: _plain_numbers(child, f"{prefix}{name}") for name, child in value.items()}
+    if isinstance(value, list):
+        return [_plain_numbers(child, f"{prefix}{index}") for index, child in enumerate(value)]
+    return value
 
 
 def _fill(config: dict, node: dict) -> None:
@@ -183,7 +191,9 @@ def _allowed(node: dict) -> str:
         elif kind == "array":
             names.append(_list_words(node))
         elif kind == "string" and "pattern" in node:
-            names.append("a name of letters, digits, '.', '_' and '-' that starts with a letter or digit")
+            names.append(
+                "a name of letters, digits, '.', '_' and '-' that starts with a letter or digit"
+            )
         elif kind == "string":
             names.append("a text that is not empty")
         else:

@@ -68,7 +68,9 @@ def scan(root: str) -> list[Entry]:
         only = {s: sorted(set(classes[s]) - set(classes[o])) for s, o in (SPLITS, SPLITS[::-1])}
         if any(only.values()):
             parts = [f"only in {s}: {', '.join(names[:5])}" for s, names in only.items() if names]
-            raise TwoFourError(f"the classes of {root}/train and {root}/val differ ({'; '.join(parts)})")
+            raise TwoFourError(
+                f"the classes of {root}/train and {root}/val differ ({'; '.join(parts)})"
+            )
     return entries
 
 
@@ -159,7 +161,9 @@ def prepare(root: str, out: str, data: dict, seed: int, workers: int) -> dict:
     labels = {name: index for index, name in enumerate(classes)}
     summary = _summary(root, kept, good, classes, len(rejected))
     for split in SPLITS:
-        lines = [f"{e.path} {labels[e.label]}\n" for e in sorted(kept, key=_order) if e.split == split]
+        lines = [
+            f"{e.path} {labels[e.label]}\n" for e in sorted(kept, key=_order) if e.split == split
+        ]
         write_text(Path(out) / f"{split}.txt", "".join(lines))
     write_text(Path(out) / "classes.txt", "".join(f"{name}\n" for name in classes))
     write_json(Path(out) / "dataset.json", summary)
@@ -174,7 +178,9 @@ def read_list(path: str | Path) -> tuple[list[str], np.ndarray]:
             continue
         name, _, label = line.rpartition(" ")
         if not name or not label.isascii() or not label.isdigit() or len(label) > 9:
-            raise TwoFourError(f"{path}, line {number}: expected '<path> <label>', not {line[:80]!r}")
+            raise TwoFourError(
+                f"{path}, line {number}: expected '<path> <label>', not {line[:80]!r}"
+            )
         paths.append(name)
         labels.append(int(label))
     if not paths:
@@ -268,7 +274,9 @@ def _summary(
         # Class and pixels, not the path: a moved folder holds the same data.
         content.update(f"{entry.split}\0{entry.label}\0{digest}\n".encode())
         by_digest.setdefault(digest, {s: [] for s in SPLITS})[entry.split].append(entry.path)
-    leaks = [{s: paths[s][0] for s in SPLITS} for paths in by_digest.values() if all(paths.values())]
+    leaks = [
+        {s: paths[s][0] for s in SPLITS} for paths in by_digest.values() if all(paths.values())
+    ]
     copies = [p for paths in by_digest.values() for s in SPLITS for p in paths[s][1:]]
     counts = collections.Counter((e.split, e.label) for e in kept)
     infos = [verdicts[e.path] for e in kept]

@@ -93,7 +93,9 @@ def paddle_weights(folder: Path) -> dict[str, np.ndarray]:
             model_filename=PADDLE_MODEL,
             params_filename=PADDLE_WEIGHTS,
         )
-        names = [v.name for v in main.list_vars() if v.persistable and v.name not in ("feed", "fetch")]
+        names = [
+            v.name for v in main.list_vars() if v.persistable and v.name not in ("feed", "fetch")
+        ]
         return weights.read_scope(names)
 
 

@@ -79,7 +79,9 @@ def _judge(image: Image.Image, extension: str, size: int) -> Verdict:
     if image.width * image.height > MAX_PIXELS:
         return Verdict(f"too large: {image.width}×{image.height} pixels", size)
     if kind == "TIFF" and image.mode in ("CMYK", "LAB", "YCbCr"):
-        return Verdict(f"{image.mode} colours in a TIFF file, which decoders read differently", size)
+        return Verdict(
+            f"{image.mode} colours in a TIFF file, which decoders read differently", size
+        )
     pixels = image.convert("RGB")
     digest = hashlib.blake2b(repr(pixels.size).encode(), digest_size=16)
     digest.update(pixels.tobytes())

@@ -119,11 +119,15 @@ def _pipeline(
             random_area=data["crop_area"],
             random_aspect_ratio=data["crop_ratio"],
         )
-        images = fn.resize(images, resize_x=size, resize_y=size, interp_type=types.INTERP_LINEAR, antialias=True)
+        images = fn.resize(
+            images, resize_x=size, resize_y=size, interp_type=types.INTERP_LINEAR, antialias=True
+        )
         mirror = fn.random.coin_flip(probability=0.5) if data["flip"] else 0
     else:
         images = fn.decoders.image(encoded, device=decoder, output_type=types.RGB)
-        images = fn.resize(images, resize_shorter=data["resize"], interp_type=types.INTERP_LINEAR, antialias=True)
+        images = fn.resize(
+            images, resize_shorter=data["resize"], interp_type=types.INTERP_LINEAR, antialias=True
+        )
         mirror = 0
     images = fn.crop_mirror_normalize(
         images,

@@ -8,7 +8,7 @@ from .errors import TwoFourError
 
 
 def correct(probabilities: np.ndarray, labels: np.ndarray, k: int) -> int:
-    """How many of ``labels`` [n] are among the ``k`` most probable classes of their row [n, classes].
+    """How many of ``labels`` [n] are among the ``k`` most probable of their row [n, classes].
 
     Of equally probable classes the one with the lower number comes first, so that the count does
     not depend on how a backend sorts.
@@ -39,7 +39,7 @@ class Tally:
         self._loss -= float(np.log(np.maximum(chosen, np.finfo(np.float32).tiny)).sum())
 
     def result(self) -> dict:
-        """top1 and top5 in percent, images, and loss (nats). Asserts that each image counted once."""
+        """top1 and top5 in percent, images, and loss (nats). Asserts that each counted once."""
         wrong = np.flatnonzero(self._seen != 1)
         if wrong.size:
             raise TwoFourError(

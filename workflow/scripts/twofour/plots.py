@@ -38,7 +38,9 @@ def training(histories: dict[str, pd.DataFrame], path: Path) -> None:
     for name, history in histories.items():
         colour, epochs = COLOURS[name], history["epoch"]
         left.plot(epochs, history["train_loss"], "--", color=colour, label=f"{name}, training")
-        left.plot(epochs, history["val_loss"], "o-", ms=3, color=colour, label=f"{name}, validation")
+        left.plot(
+            epochs, history["val_loss"], "o-", ms=3, color=colour, label=f"{name}, validation"
+        )
         right.plot(epochs, history["top1"], "o-", ms=3, color=colour, label=name)
     left.set(xlabel="epoch", ylabel="loss (nats)", yscale="log", title="Loss")
     right.set(xlabel="epoch", ylabel="top-1 (%)", title="Top-1 on the validation images")

@@ -24,7 +24,7 @@ _ONEDNN_OPS = {"conv2d", "conv2d_grad"}
 
 @dataclass
 class TrainingProgram:
-    """``loss`` is the fetchable mean loss of a batch; ``state`` names all that a checkpoint keeps."""
+    """``loss`` is the fetchable mean loss of a batch; ``state`` names what a checkpoint keeps."""
 
     main: paddle.static.Program
     startup: paddle.static.Program
@@ -118,9 +118,9 @@ class InferenceProgram:
         """A function from images [N, C, H, W] to probabilities [N, classes]."""
 
         def predict(images: np.ndarray) -> np.ndarray:
-            return executor.run(
-                self.main, feed={IMAGES: images}, fetch_list=[self.probabilities]
-            )[0]
+            return executor.run(self.main, feed={IMAGES: images}, fetch_list=[self.probabilities])[
+                0
+            ]
 
         return predict
 

@@ -27,4 +27,3 @@ def learning_rate(step: int, steps_per_epoch: int, train: dict) -> float:
     if step >= total:
         return 0.0
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
-

@@ -39,7 +39,7 @@ def closure(script: Path, *extra: str) -> list[Path]:
     return sorted(found)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _imports(path: Path) -> tuple[Path, ...]:
     """Files of this package that the file imports, also inside functions."""
     here = path.parent.relative_to(SCRIPTS).parts  # ("twofour", "deploy")
@@ -57,7 +57,7 @@ def _imports(path: Path) -> tuple[Path, ...]:
 
 
 def _file(module: str) -> Path | None:
-    """The file of a module of this package, "" being the package itself; None if it is no module."""
+    """The file of a module of this package, "" being the package; None if it is no module."""
     base = PACKAGE.joinpath(*module.split(".")) if module else PACKAGE
     for candidate in (base.with_suffix(".py"), base / "__init__.py"):
         if candidate.is_file():

@@ -48,7 +48,7 @@ def holds(weight: np.ndarray) -> bool:
 
 
 def require(weights: dict[str, np.ndarray], names: Iterable[str], where: str) -> None:
-    """Raise TwoFourError if a weight in ``names`` is missing or breaks 2:4; ``where`` says whose."""
+    """Raise TwoFourError if a weight in ``names`` is missing or breaks 2:4 (``where``: whose)."""
     for name in names:
         if name not in weights:
             raise TwoFourError(f"{where} has no weight {name}, which should be 2:4 sparse")

@@ -267,8 +267,8 @@ class Training:
         movement = self._movement()
         if movement == 0.0:
             raise TwoFourError(
-                "training did not move a single convolution weight; this is a fault of the program, "
-                "please report it"
+                "training did not move a single convolution weight; this is a fault of the "
+                "program, please report it"
             )
         last = self.history[-1]
         summary = {
@@ -298,9 +298,12 @@ class Training:
         return summary
 
     def _movement(self) -> float:
-        """‖w - w₀‖ / ‖w₀‖ over all convolution weights, w₀ being those that training started from."""
+        """‖w - w₀‖ / ‖w₀‖ over all convolution weights, w₀ being those at the start."""
         end = self._conv_weights()
-        moved = sum(float(np.square(end[n] - w, dtype=np.float64).sum()) for n, w in self._conv_start.items())
+        moved = sum(
+            float(np.square(end[n] - w, dtype=np.float64).sum())
+            for n, w in self._conv_start.items()
+        )
         norm = sum(float(np.square(w, dtype=np.float64).sum()) for w in self._conv_start.values())
         return (moved / norm) ** 0.5
 

@@ -86,7 +86,9 @@ def load(model: Path, out: Path, machine: Hardware) -> tuple[Predictor, dict]:
     record = read_json(out / BUILD)
     for file, built_from in record["sources"].items():
         if sha256(model / file) != built_from:
-            raise TwoFourError(f"{out} was not built from the present {model / file}; build it again")
+            raise TwoFourError(
+                f"{out} was not built from the present {model / file}; build it again"
+            )
     if record["device"] != machine.device:
         raise TwoFourError(
             f"{out} was built for the {record['device']}, but this job runs on the "

@@ -1,0 +1,285 @@
+"""The whole workflow on a tiny configuration, and what reruns when."""
+
+import json
+import os
+import re
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT, TINY, make_images, merged, snakemake
+from twofour import export, sources, sparsity, weights
+
+pytestmark = pytest.mark.workflow
+RUN = "results/tiny"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run: its folder, with config.yaml in it."""
+    folder = tmp_path_factory.mktemp("workflow")
+    make_images(folder / "my images")
+    config = merged(TINY, {"run": "tiny", "data": {"root": "my images"}})
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    snakemake(folder, "--configfile", "config.yaml", "--cores", 2)
+    return folder
+
+
+def planned(folder, changes=None, *arguments) -> set[str]:
+    """Rules that a dry run would run with ``changes`` to the config."""
+    config = merged(yaml.safe_load((folder / "config.yaml").read_text()), changes or {})
+    path = folder / "changed.yaml"
+    path.write_text(yaml.safe_dump(config))
+    done = snakemake(folder, "--configfile", "changed.yaml", "--cores", 2, "-n", *arguments)
+    return set(re.findall(r"^(?:local)?rule (\w+):", done.stdout + done.stderr, re.M)) - {"all"}
+
+
+ARTIFACTS = [
+    *(
+        f"dataset/{n}"
+        for n in ("train.txt", "val.txt", "classes.txt", "dataset.json", "rejected.csv")
+    ),
+    *(f"dense/{n}" for n in ("model.pdparams", "metrics.csv", "train.json")),
+    *(f"pruned/{n}" for n in ("model.pdparams", "sparsity.json")),
+    *(f"sparse/{n}" for n in ("model.pdparams", "metrics.csv", "train.json", "sparsity.json")),
+    *(f"deploy/sparse/{n}" for n in ("model.onnx", "model.pdmodel", "paddle-fp32/build.json")),
+    "evaluation/pruned/onnxruntime-fp32.json",
+    "benchmark/dense/paddle-fp32/bs5.json",
+    *("comparison.csv", "comparison.md", "report.html", "provenance.json", "plots/training.svg"),
+]
+
+
+def test_artifacts(run):
+    results = run / RUN
+    for name in ARTIFACTS:
+        assert (results / name).stat().st_size > 0, name
+
+
+def test_table(run):
+    table = pd.read_csv(run / RUN / "comparison.csv")
+    assert len(table) == 3 * 2 * 2
+    assert (table["images"] == 40).all()
+    assert set(table["device"]) and not table["device"].str.contains("gpu").any()
+    assert table["density"].tolist() == [1.0, 0.5, 0.5] * 4
+    dense = table[table["model"] == "dense"]
+    assert (dense["speedup"] == 1).all() and (dense["top1_drop"] == 0).all()
+    for _, row in table.iterrows():
+        base = dense[
+            (dense["backend"] == row["backend"]) & (dense["batch_size"] == row["batch_size"])
+        ].iloc[0]
+        assert row["speedup"] == pytest.approx(
+            row["throughput_img_s"] / base["throughput_img_s"], rel=1e-4
+        )
+        assert row["top1_drop"] == pytest.approx(base["top1"] - row["top1"], abs=1e-4)
+        assert row["latency_p50_ms"] <= row["latency_p90_ms"] <= row["latency_p99_ms"]
+
+
+def test_deployed_models_agree_with_the_training_graph_and_its_record(run):
+    for model in ("dense", "pruned", "sparse"):
+        for backend in ("paddle", "onnxruntime"):
+            result = json.loads(
+                (run / RUN / "evaluation" / model / f"{backend}-fp32.json").read_text()
+            )
+            assert result["agreement"]["largest_difference"] < 1e-4
+            assert result["training_graph"]["images"] == result["images"] == 40
+            if model != "pruned":
+                record = json.loads((run / RUN / model / "train.json").read_text())
+                assert result["training_graph"]["top1"] == record["top1"]
+
+
+def test_pattern_in_every_artifact(run):
+    results = run / RUN
+    layers = json.loads((results / "sparse" / "sparsity.json").read_text())["layers"]
+    names = [layer["name"] for layer in layers if layer["sparse"]]
+    assert len(names) == 16
+    for model in ("pruned", "sparse"):
+        source = weights.load(results / model / "model.pdparams")
+        for found in (
+            source,
+            export.paddle_weights(results / "deploy" / model),
+            export.onnx_weights(results / "deploy" / model / "model.onnx"),
+        ):
+            for name in names:
+                assert sparsity.holds(found[name]), (model, name)
+                assert np.array_equal(found[name], source[name])
+
+
+def test_onnx_batch_is_free_and_gives_probabilities(run):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(run / RUN / "deploy" / "sparse" / "model.onnx"))
+    for batch in (1, 3):
+        (p,) = session.run(None, {"images": np.zeros((batch, 3, 32, 32), "float32")})
+        assert p.shape == (batch, 2)
+        np.testing.assert_allclose(p.sum(1), 1, rtol=1e-5)
+
+
+def test_report_is_self_contained(run):
+    page = (run / RUN / "report.html").read_text()
+    assert page.count("<svg") == 3
+    links = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert all(link.startswith("#") for link in links)
+    assert "pruning alone took top-1" in page
+
+
+def test_second_run_starts_no_job_and_touching_reruns_nothing(run):
+    assert planned(run) == set()
+    for path in (run / RUN / "dense" / "model.pdparams", run / RUN / "dataset" / "train.txt"):
+        os.utime(path)
+    assert planned(run) == set()
+
+
+# What follows from a rule; "reported" is what every change of the config reaches.
+REPORTED = {"provenance", "report"}
+COMPARED = {"comparison", "plots", *REPORTED}
+SPEED = {"benchmark", *COMPARED}
+MEASURED = {"evaluate", *SPEED}
+DEPLOYED = {"export", "build", *MEASURED}
+SPARSE = {"sparse", *DEPLOYED}
+PRUNED = {"pruned", *SPARSE}
+DENSE = {"dense", *PRUNED}
+DATASET = {"dataset", *DENSE}
+
+KEYS = {
+    "seed": (7, DATASET),
+    "data.val_fraction": (0.3, DATASET),
+    "data.max_rejected": (0.3, DATASET),
+    "data.image_size": (24, DENSE),
+    "data.resize": (40, DENSE),
+    "data.crop_area": ([0.7, 1.0], DENSE),
+    "data.crop_ratio": ([1.0, 1.0], DENSE),
+    "data.flip": (True, DENSE),
+    "data.mean": ([0.5, 0.5, 0.5], DENSE),
+    "data.std": ([0.5, 0.5, 0.5], DENSE),
+    "model.name": ("resnet101", DENSE),
+    "model.width": (0.25, DENSE),
+    "model.blocks": ([1, 1, 1, 2], DENSE),
+    "model.input_channels": (4, DENSE),
+    "train.epochs": (3, DENSE),
+    "train.batch_size": (4, DENSE),
+    "train.learning_rate": (0.5, DENSE),
+    "train.warmup_epochs": (1, DENSE),
+    "train.momentum": (0.9, DENSE),
+    "train.weight_decay": (0.0, DENSE),
+    "train.label_smoothing": (0.0, DENSE),
+    "train.precision": ("fp32", DENSE),
+    "train.checkpoint_minutes": (1, DENSE),
+    "sparsity.exclude": (["stem.conv.weight"], PRUNED),
+    "deploy.backends": (["paddle"], COMPARED),
+    "evaluation.batch_size": (9, {"evaluate", *COMPARED}),
+    "evaluation.tolerance": (0.01, {"evaluate", *COMPARED}),
+    "benchmark.batch_sizes": ([1], COMPARED),
+    "benchmark.warmup": (2, SPEED),
+    "benchmark.steps": (6, SPEED),
+    "accept.max_top1_drop": (90, {"accept", *REPORTED}),
+    "hardware.threads": (2, DENSE),
+    "hardware.device": ("auto", DENSE),
+}
+# data.source, data.root and run name other data or another folder; sparsity.algorithm and
+# deploy.precisions have one value so far.
+UNVARIED = {"run", "data.source", "data.root", "sparsity.algorithm", "deploy.precisions"}
+
+
+def test_the_table_knows_every_key():
+    from twofour import config
+
+    keys = set()
+    for name, node in config.schema()["properties"].items():
+        keys |= {f"{name}.{key}" for key in node["properties"]} if "properties" in node else {name}
+    assert keys == set(KEYS) | UNVARIED
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_changed_key_reruns_exactly_its_stages(run, key):
+    value, expected = KEYS[key]
+    section, _, name = key.partition(".")
+    assert planned(run, {section: {name: value}} if name else {section: value}) == expected
+
+
+MODULES = {
+    "recipe": DENSE,
+    "training": DENSE,
+    "checkpoint": DENSE,
+    "loader": DENSE,
+    "images": DATASET,
+    "masks": DENSE,
+    "export": DEPLOYED,
+    "measure": SPEED,
+    "comparison": COMPARED,
+    "plots": COMPARED - {"comparison"},
+    "deploy.onnxruntime": {"build", *MEASURED},
+    "metrics": DENSE,
+}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_changed_module_reruns_exactly_its_stages(run, module, tmp_path):
+    """In a copy of the repository, so that the real one is left alone."""
+    copy = tmp_path / "repository"
+    copy.mkdir()
+    shutil.copy(ROOT / "Snakefile", copy)
+    for name in ("workflow", "profiles"):
+        shutil.copytree(ROOT / name, copy / name)
+    path = copy / "workflow" / "scripts" / "twofour" / (module.replace(".", "/") + ".py")
+    path.write_text(path.read_text() + "\n# changed\n")
+    done = snakemake(
+        run, "-s", copy / "Snakefile", "--configfile", "config.yaml", "--cores", 2, "-n"
+    )
+    rules = set(re.findall(r"^(?:local)?rule (\w+):", done.stdout + done.stderr, re.M)) - {"all"}
+    assert rules == MODULES[module]
+    assert (
+        path.relative_to(copy).as_posix().startswith(sources.SCRIPTS.relative_to(ROOT).as_posix())
+    )
+
+
+def test_added_image_reruns_from_the_dataset_on(run):
+    extra = run / "my images" / "train" / "bright" / "new.jpg"
+    shutil.copy(extra.parent / "image 00.jpg", extra)
+    assert planned(run) == DATASET
+    extra.unlink()
+    assert planned(run) == set()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train": {"epoch": 1}}, "unknown key train.epoch; did you mean epochs?"),
+        ({"data": {"root": "elsewhere"}}, "data.root: there is no folder elsewhere"),
+        ({"data": {"root": None}}, "data.root is missing"),
+    ],
+)
+def test_bad_config_stops_before_anything_runs(run, changes, message):
+    config = merged(yaml.safe_load((run / "config.yaml").read_text()), changes)
+    (run / "bad.yaml").write_text(yaml.safe_dump(config))
+    done = snakemake(run, "--configfile", "bad.yaml", "--cores", 1, "-n", check=False)
+    assert done.returncode != 0
+    assert message in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_gate_fails_after_the_table_is_written(run):
+    table = run / RUN / "comparison.csv"
+    done = snakemake(
+        run,
+        "--configfile",
+        "config.yaml",
+        "--config",
+        'accept={"max_top1_drop": 0}',
+        "--cores",
+        2,
+        f"{RUN}/accept.json",
+        check=False,
+    )
+    worst = pd.read_csv(table).query("model == 'sparse'")["top1_drop"].max()
+    assert table.exists()
+    assert (done.returncode != 0) == (worst > 0)
+    assert ("not accepted" in done.stdout + done.stderr) == (worst > 0)
+
+
+def test_demo_configuration_plans_the_digits(tmp_path):
+    (tmp_path / "config").mkdir()
+    shutil.copy(ROOT / "config" / "config.yaml", tmp_path / "config")
+    done = snakemake(tmp_path, "--cores", 1, "-n")
+    assert "rule digits" in done.stdout + done.stderr
