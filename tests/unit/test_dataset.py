@@ -29,7 +29,8 @@ def test_lists_classes_and_counts(images, prepared):
 def test_dali_reads_the_list_with_spaces_and_umlauts(prepared):
     @pipeline_def
     def reader():
-        return fn.readers.file(file_list=str(prepared / "val.txt"))
+        encoded, label = fn.readers.file(file_list=str(prepared / "val.txt"))
+        return encoded, label
 
     pipeline = reader(batch_size=40, num_threads=1, device_id=None)
     pipeline.build()

@@ -19,12 +19,12 @@ rule comparison:
         f"{RESULTS}/logs/comparison.log",
     benchmark:
         f"{RESULTS}/logs/comparison.tsv"
+    conda:
+        "../../envs/cpu/environment.yaml"
     params:
         config=settings("compare"),
         code=stages.code("compare"),
         results=lambda wildcards, output: dirname(output[0]),
-    conda:
-        "../../envs/cpu/environment.yaml"
     shell:
         'python "$SCRIPTS"/compare.py --config {params.config:q} --results {params.results:q}'
         " --log {log:q}"
@@ -42,11 +42,11 @@ rule plots:
         f"{RESULTS}/logs/plots.log",
     benchmark:
         f"{RESULTS}/logs/plots.tsv"
+    conda:
+        "../../envs/cpu/environment.yaml"
     params:
         code=stages.code("plot"),
         results=lambda wildcards, input: dirname(input[0]),
-    conda:
-        "../../envs/cpu/environment.yaml"
     shell:
         'python "$SCRIPTS"/plot.py --results {params.results:q} --log {log:q}'
 
@@ -59,12 +59,12 @@ rule provenance:
         f"{RESULTS}/provenance.json",
     log:
         f"{RESULTS}/logs/provenance.log",
+    conda:
+        "../../envs/cpu/environment.yaml"
     params:
         config=settings("provenance"),
         code=stages.code("provenance"),
         results=lambda wildcards, output: dirname(output[0]),
-    conda:
-        "../../envs/cpu/environment.yaml"
     shell:
         'python "$SCRIPTS"/provenance.py --config {params.config:q} --results {params.results:q}'
         " --log {log:q}"
@@ -82,11 +82,11 @@ rule report:
         f"{RESULTS}/report.html",
     log:
         f"{RESULTS}/logs/report.log",
+    conda:
+        "../../envs/cpu/environment.yaml"
     params:
         code=stages.code("report"),
         results=lambda wildcards, output: dirname(output[0]),
-    conda:
-        "../../envs/cpu/environment.yaml"
     shell:
         'python "$SCRIPTS"/report.py --results {params.results:q} --log {log:q}'
 
@@ -99,12 +99,12 @@ rule accept:
         f"{RESULTS}/accept.json",
     log:
         f"{RESULTS}/logs/accept.log",
+    conda:
+        "../../envs/cpu/environment.yaml"
     params:
         config=settings("accept"),
         code=stages.code("accept"),
         results=lambda wildcards, output: dirname(output[0]),
-    conda:
-        "../../envs/cpu/environment.yaml"
     shell:
         'python "$SCRIPTS"/accept.py --config {params.config:q} --results {params.results:q}'
         " --log {log:q}"

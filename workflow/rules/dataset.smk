@@ -20,10 +20,10 @@ rule digits:
         f"{RESULTS}/logs/digits.log",
     benchmark:
         f"{RESULTS}/logs/digits.tsv"
-    params:
-        code=stages.code("make_digits"),
     conda:
         "../../envs/cpu/environment.yaml"
+    params:
+        code=stages.code("make_digits"),
     shell:
         'python "$SCRIPTS"/make_digits.py --out {output:q} --log {log:q}'
 
@@ -41,6 +41,8 @@ rule dataset:
         f"{RESULTS}/logs/dataset.log",
     benchmark:
         f"{RESULTS}/logs/dataset.tsv"
+    conda:
+        "../../envs/cpu/environment.yaml"
     threads: ALL_CORES
     params:
         config=settings("prepare_dataset"),
@@ -48,8 +50,6 @@ rule dataset:
         images=lambda wildcards: IMAGES,
         state=IMAGES_STATE,
         out=lambda wildcards, output: dirname(output[0]),
-    conda:
-        "../../envs/cpu/environment.yaml"
     shell:
         'python "$SCRIPTS"/prepare_dataset.py --config {params.config:q} --root {params.images:q}'
         " --workers {threads} --out {params.out:q} --log {log:q}"

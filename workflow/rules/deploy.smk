@@ -18,13 +18,13 @@ rule export:
         f"{RESULTS}/logs/export.{{model}}.log",
     benchmark:
         f"{RESULTS}/logs/export.{{model}}.tsv"
+    conda:
+        "../../envs/cpu/environment.yaml"
     params:
         config=settings("export"),
         code=stages.code("export"),
         masks=lambda wildcards, input: ["--masks", input.masks] if input.masks else [],
         out=lambda wildcards, output: dirname(output[0]),
-    conda:
-        "../../envs/cpu/environment.yaml"
     shell:
         'python "$SCRIPTS"/export.py --config {params.config:q} --weights {input.weights:q}'
         " --classes {input.classes:q} {params.masks:q} --out {params.out:q} --log {log:q}"
@@ -39,14 +39,14 @@ rule build:
         f"{RESULTS}/logs/build.{{model}}.{{backend}}-{{precision}}.log",
     benchmark:
         f"{RESULTS}/logs/build.{{model}}.{{backend}}-{{precision}}.tsv"
+    conda:
+        "../../envs/cpu/environment.yaml"
     threads: THREADS
     params:
         config=settings("build"),
         code=lambda wildcards: stages.code("build", f"deploy.{wildcards.backend}"),
         model=lambda wildcards, input: dirname(input[0]),
         out=lambda wildcards, output: dirname(output[0]),
-    conda:
-        "../../envs/cpu/environment.yaml"
     shell:
         'python "$SCRIPTS"/build.py --config {params.config:q} --model {params.model:q}'
         " --backend {wildcards.backend} --precision {wildcards.precision}"

@@ -12,6 +12,8 @@ rule evaluate:
         f"{RESULTS}/logs/evaluate.{{model}}.{{backend}}-{{precision}}.log",
     benchmark:
         f"{RESULTS}/logs/evaluate.{{model}}.{{backend}}-{{precision}}.tsv"
+    conda:
+        "../../envs/cpu/environment.yaml"
     threads: THREADS
     params:
         config=settings("evaluate"),
@@ -19,8 +21,6 @@ rule evaluate:
         data=lambda wildcards, input: dirname(input[0]),
         model=lambda wildcards, input: dirname(dirname(input.build)),
         build=lambda wildcards, input: dirname(input.build),
-    conda:
-        "../../envs/cpu/environment.yaml"
     shell:
         'python "$SCRIPTS"/evaluate.py --config {params.config:q} --data {params.data:q}'
         " --model {params.model:q} --build {params.build:q} --weights {input.weights:q}"
@@ -42,6 +42,8 @@ rule benchmark:
         f"{RESULTS}/logs/benchmark.{{backend}}-{{precision}}.bs{{batch_size}}.log",
     benchmark:
         f"{RESULTS}/logs/benchmark.{{backend}}-{{precision}}.bs{{batch_size}}.tsv"
+    conda:
+        "../../envs/cpu/environment.yaml"
     threads: ALL_CORES
     params:
         config=settings("benchmark"),
@@ -49,8 +51,6 @@ rule benchmark:
         data=lambda wildcards, input: dirname(input[0]),
         models=lambda wildcards, input: [dirname(dirname(build)) for build in input.builds],
         builds=lambda wildcards, input: [dirname(build) for build in input.builds],
-    conda:
-        "../../envs/cpu/environment.yaml"
     shell:
         'python "$SCRIPTS"/benchmark.py --config {params.config:q} --data {params.data:q}'
         " --model {params.models:q} --build {params.builds:q}"

@@ -10,12 +10,12 @@ rule pruned:
         f"{RESULTS}/logs/pruned.log",
     benchmark:
         f"{RESULTS}/logs/pruned.tsv"
+    conda:
+        "../../envs/cpu/environment.yaml"
     params:
         config=settings("prune"),
         code=stages.code("prune"),
         out=lambda wildcards, output: dirname(output[0]),
-    conda:
-        "../../envs/cpu/environment.yaml"
     shell:
         'python "$SCRIPTS"/prune.py --config {params.config:q} --weights {input:q}'
         " --out {params.out:q} --log {log:q}"

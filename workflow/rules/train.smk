@@ -16,14 +16,14 @@ rule dense:
         f"{RESULTS}/logs/dense.log",
     benchmark:
         f"{RESULTS}/logs/dense.tsv"
+    conda:
+        "../../envs/cpu/environment.yaml"
     threads: THREADS
     params:
         config=settings("train"),
         code=stages.code("train"),
         data=lambda wildcards, input: dirname(input[0]),
         out=lambda wildcards, output: dirname(output[0]),
-    conda:
-        "../../envs/cpu/environment.yaml"
     shell:
         'python "$SCRIPTS"/train.py --config {params.config:q} --data {params.data:q}'
         " --out {params.out:q} --log {log:q}"
@@ -40,6 +40,8 @@ rule sparse:
         f"{RESULTS}/logs/sparse.log",
     benchmark:
         f"{RESULTS}/logs/sparse.tsv"
+    conda:
+        "../../envs/cpu/environment.yaml"
     threads: THREADS
     params:
         config=settings("train"),
@@ -47,8 +49,6 @@ rule sparse:
         data=lambda wildcards, input: dirname(input[0]),
         start=lambda wildcards, input: dirname(input[-1]),
         out=lambda wildcards, output: dirname(output[0]),
-    conda:
-        "../../envs/cpu/environment.yaml"
     shell:
         'python "$SCRIPTS"/train.py --config {params.config:q} --data {params.data:q}'
         " --start {params.start:q} --out {params.out:q} --log {log:q}"
