@@ -54,6 +54,17 @@ def test_numbers_with_an_exponent_need_no_point(tmp_path):
         assert config.load(source)["train"]["weight_decay"] == 1e-4
 
 
+def test_command_line_entries_get_their_types():
+    given = {"run": 2026, "train": {"epochs": "3", "precision": "auto"}, "data": {"flip": "false"}}
+    given["benchmark"] = {"batch_sizes": ["1", "8"]}
+    assert config.from_command_line(given) == {
+        "run": "2026",
+        "train": {"epochs": 3, "precision": "auto"},
+        "data": {"flip": False},
+        "benchmark": {"batch_sizes": [1, 8]},
+    }
+
+
 def test_malformed_file_is_named(tmp_path):
     path = tmp_path / "bad.yaml"
     path.write_text("train: [1\n")

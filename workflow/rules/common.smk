@@ -6,18 +6,20 @@ from os.path import dirname
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.utils import update_config
 
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from twofour import stages
-from twofour.config import require_root, validated
+from twofour.config import from_command_line, require_root, validated
 from twofour.dataset import fingerprint
 from twofour.errors import TwoFourError
 from twofour.hardware import threads
 from twofour.names import DENSE, MODELS, PRUNED, SPARSE
 
 try:
+    update_config(config, from_command_line(workflow.config_settings.config))
     CONFIG = validated(config)
     if CONFIG["data"]["source"] == "folder":
         require_root(CONFIG)

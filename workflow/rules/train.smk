@@ -34,6 +34,7 @@ rule sparse:
         DATASET,
         f"{RESULTS}/pruned/model.pdparams",
         f"{RESULTS}/pruned/masks.npz",
+        f"{RESULTS}/pruned/sparsity.json",
     output:
         [f"{RESULTS}/sparse/{name}" for name in (*TRAINED, "sparsity.json")],
     log:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Train a network: dense from random weights, or sparse from pruned ones with their masks.
 
-Uses the config's sections seed, data, model, train, sparsity and hardware. Run again after an
+Uses the config's sections seed, data, model, train and hardware. Run again after an
 interruption it goes on from its last checkpoint, in OUT/checkpoints, to the same result.
 """
 
@@ -34,6 +34,7 @@ def main(options) -> None:
     out = Path(options.out)
     if options.start:
         start = Path(options.start)
+        pruning = files.read_json(start / "sparsity.json")
         initial = weights.load(start / "model.pdparams")
         kept = masks.load(start / "masks.npz")
         sparsity.require(initial, kept, str(start / "model.pdparams"))
@@ -50,7 +51,8 @@ def main(options) -> None:
         trained = weights.load(out / "model.pdparams")
         sparsity.require(trained, kept, str(out / "model.pdparams"))
         layers = {name: trained[name] for name in network.weights}
-        report = sparsity.report(layers, settings["sparsity"]["exclude"])
+        exclude = [layer["name"] for layer in pruning["layers"] if layer["excluded"]]
+        report = sparsity.report(layers, exclude)
         files.write_json(out / "sparsity.json", report)
     cli.log.info(
         "top-1 %.2f %%, top-5 %.2f %% of %d images after %d epochs in %.0f s (%s, %s)",

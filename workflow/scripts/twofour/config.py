@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import difflib
 import functools
@@ -71,6 +72,25 @@ def validated(config: Any) -> dict:
     _fill(config, schema())
     _check_consistency(config)
     return config
+
+
+def from_command_line(entries: Any, key: str = "") -> Any:
+    """Entries of Snakemake's --config with the types they mean.
+
+    Snakemake leaves every value inside of train='{"epochs": 3}' a text, and makes a number of a
+    run that is called 2026.
+    """
+    if isinstance(entries, Mapping):
+        prefix = f"{key}." if key else ""
+        return {name: from_command_line(v, f"{prefix}{name}") for name, v in entries.items()}
+    if isinstance(entries, list):
+        return [from_command_line(value, key) for value in entries]
+    if key in ("run", "data.root"):
+        return None if entries is None else str(entries)
+    if isinstance(entries, str):
+        with contextlib.suppress(yaml.YAMLError):
+            return yaml.safe_load(entries)
+    return entries
 
 
 def select(config: Mapping, keys: Iterable[str]) -> dict:

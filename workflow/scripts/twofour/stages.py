@@ -18,7 +18,7 @@ FILE_LISTS = [f"data.{key}" for key in ("source", "root", "val_fraction", "max_r
 STAGES: dict[str, list[str]] = {
     "make_digits": [],
     "prepare_dataset": ["seed", *FILE_LISTS],
-    "train": ["seed", *PICTURES, *AUGMENTATION, "model", "train", "sparsity.exclude", "hardware"],
+    "train": ["seed", *PICTURES, *AUGMENTATION, "model", "train", "hardware"],
     "prune": ["model", "sparsity"],
     "export": ["model", *PICTURES],
     "build": ["hardware"],

@@ -201,15 +201,17 @@ class Training:
         used = self.program.learning_rate()
         self._check_learning_rate(used)
         loss = float(weights.read_scope([program.LOSS_SUM])[program.LOSS_SUM][0]) / self.steps
-        if not np.isfinite(loss):
-            raise TwoFourError(
-                f"the loss is {loss} in epoch {self.epoch + 1} at learning rate {used:.4g}; lower "
-                "train.learning_rate or raise train.warmup_epochs (the last good checkpoint stays)"
-            )
         tally = Tally(self.dataset.val[1])
         for images, positions in self.val_loader.epoch():
             tally.add(self.predict(images), positions)
         result = tally.result()
+        for kind, value in (("training", loss), ("validation", result["loss"])):
+            if not np.isfinite(value):
+                raise TwoFourError(
+                    f"the {kind} loss is {value} in epoch {self.epoch + 1}, at learning rate "
+                    f"{used:.4g}; lower train.learning_rate or raise train.warmup_epochs "
+                    "(the last good checkpoint stays)"
+                )
         row = {
             "epoch": self.epoch + 1,
             "lr": used,
