@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT, TINY, make_images, merged, snakemake
+from conftest import ROOT, TINY, make_images, merged, program, snakemake
 from twofour import export, sources, sparsity, weights
 
 pytestmark = pytest.mark.workflow
@@ -87,6 +87,27 @@ def test_deployed_models_agree_with_the_training_graph_and_its_record(run):
             if model != "pruned":
                 record = json.loads((run / RUN / model / "train.json").read_text())
                 assert result["training_graph"]["top1"] == record["top1"]
+
+
+def test_disagreement_beyond_the_tolerance_fails(run, tmp_path):
+    results = run / RUN
+    config = merged(TINY, {"evaluation": {"tolerance": 1e-12}})
+    done = program(
+        "evaluate.py",
+        *("--config", json.dumps(config), "--data", results / "dataset"),
+        *(
+            "--model",
+            results / "deploy/dense",
+            "--build",
+            results / "deploy/dense/onnxruntime-fp32",
+        ),
+        *("--weights", results / "pruned/model.pdparams", "--out", tmp_path / "out.json"),
+        check=False,
+        cwd=run,
+    )
+    assert done.returncode == 1
+    assert "evaluation.tolerance" in done.stderr
+    assert not (tmp_path / "out.json").exists()
 
 
 def test_pattern_in_every_artifact(run):
