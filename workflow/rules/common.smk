@@ -11,18 +11,19 @@ from snakemake.utils import update_config
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from twofour import stages
+from twofour import deploy, names, stages
 from twofour.config import from_command_line, require_root, validated
 from twofour.dataset import fingerprint
 from twofour.errors import TwoFourError
 from twofour.hardware import threads
-from twofour.names import DENSE, MODELS, PRUNED, SPARSE
+from twofour.names import DENSE, PRUNED, SPARSE
 
 try:
     update_config(config, from_command_line(workflow.config_settings.config))
     CONFIG = validated(config)
     if CONFIG["data"]["source"] == "folder":
         require_root(CONFIG)
+    CASES = deploy.cases(CONFIG["deploy"])
 except TwoFourError as error:
     raise WorkflowError(f"configuration: {error}")
 
@@ -39,13 +40,15 @@ shell.prefix(PREFIX)
 THREADS = threads(CONFIG["hardware"]["threads"])
 ALL_CORES = max(THREADS, workflow._cores or 0)  # none are set for a dry run or a cluster
 
-BACKENDS = [
-    f"{b}-{p}" for b in CONFIG["deploy"]["backends"] for p in CONFIG["deploy"]["precisions"]
-]
+# What follows "pruned" and "sparse" in the names of models, and the algorithm that it stands for.
+BRANCHES = names.branches(CONFIG["sparsity"]["algorithm"])
+MODELS = names.models(CONFIG["sparsity"]["algorithm"])
+BACKENDS = [f"{backend}-{precision}" for backend, precision in CASES]
 
 
 wildcard_constraints:
     model="|".join(MODELS),
+    branch="|".join(BRANCHES) or "(?:)",  # a single algorithm needs no name: nothing follows
     backend="|".join(CONFIG["deploy"]["backends"]),
     precision="|".join(CONFIG["deploy"]["precisions"]),
     batch_size=r"\d+",

@@ -1,5 +1,7 @@
 # everything measured → the table, the pictures, the page
 
+PICTURES = ("training", "models", "layers")
+
 
 rule comparison:
     input:
@@ -11,7 +13,7 @@ rule comparison:
             batch_size=CONFIG["benchmark"]["batch_sizes"],
         ),
         [f"{RESULTS}/{model}/model.pdparams" for model in MODELS],
-        f"{RESULTS}/pruned/sparsity.json",
+        [f"{RESULTS}/pruned{branch}/sparsity.json" for branch in BRANCHES],
     output:
         f"{RESULTS}/comparison.csv",
         f"{RESULTS}/comparison.md",
@@ -34,10 +36,11 @@ rule plots:
     input:
         f"{RESULTS}/comparison.csv",
         f"{RESULTS}/dense/metrics.csv",
-        f"{RESULTS}/sparse/metrics.csv",
-        f"{RESULTS}/sparse/sparsity.json",
+        [f"{RESULTS}/sparse{branch}/metrics.csv" for branch in BRANCHES],
+        [f"{RESULTS}/{kind}{b}/sparsity.json" for b in BRANCHES for kind in (PRUNED, SPARSE)],
+        expand(f"{RESULTS}/deploy/{{model}}/{{backend}}/build.json", model=MODELS, backend=BACKENDS),
     output:
-        [f"{RESULTS}/plots/{name}.svg" for name in ("training", "models", "density")],
+        [f"{RESULTS}/plots/{name}.svg" for name in PICTURES],
     log:
         f"{RESULTS}/logs/plots.log",
     benchmark:
@@ -45,10 +48,12 @@ rule plots:
     conda:
         "../../envs/cpu/environment.yaml"
     params:
+        config=settings("plot"),
         code=stages.code("plot"),
         results=lambda wildcards, input: dirname(input[0]),
     shell:
-        'python "$SCRIPTS"/plot.py --results {params.results:q} --log {log:q}'
+        'python "$SCRIPTS"/plot.py --config {params.config:q} --results {params.results:q}'
+        " --log {log:q}"
 
 
 rule provenance:
@@ -76,8 +81,8 @@ rule report:
         f"{RESULTS}/provenance.json",
         f"{RESULTS}/dataset/dataset.json",
         f"{RESULTS}/dense/train.json",
-        f"{RESULTS}/sparse/train.json",
-        [f"{RESULTS}/plots/{name}.svg" for name in ("training", "models", "density")],
+        [f"{RESULTS}/sparse{branch}/train.json" for branch in BRANCHES],
+        [f"{RESULTS}/plots/{name}.svg" for name in PICTURES],
     output:
         f"{RESULTS}/report.html",
     log:
@@ -85,10 +90,12 @@ rule report:
     conda:
         "../../envs/cpu/environment.yaml"
     params:
+        config=settings("report"),
         code=stages.code("report"),
         results=lambda wildcards, output: dirname(output[0]),
     shell:
-        'python "$SCRIPTS"/report.py --results {params.results:q} --log {log:q}'
+        'python "$SCRIPTS"/report.py --config {params.config:q} --results {params.results:q}'
+        " --log {log:q}"
 
 
 rule accept:

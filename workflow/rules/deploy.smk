@@ -7,11 +7,6 @@ rule export:
     input:
         weights=f"{RESULTS}/{{model}}/model.pdparams",
         classes=f"{RESULTS}/dataset/classes.txt",
-        masks=branch(
-            lambda wildcards: wildcards.model == DENSE,
-            then=[],
-            otherwise=f"{RESULTS}/pruned/masks.npz",
-        ),
     output:
         [f"{RESULTS}/deploy/{{model}}/{name}" for name in EXPORTED],
     log:
@@ -23,16 +18,45 @@ rule export:
     params:
         config=settings("export"),
         code=stages.code("export"),
-        masks=lambda wildcards, input: ["--masks", input.masks] if input.masks else [],
         out=lambda wildcards, output: dirname(output[0]),
     shell:
         'python "$SCRIPTS"/export.py --config {params.config:q} --weights {input.weights:q}'
-        " --classes {input.classes:q} {params.masks:q} --out {params.out:q} --log {log:q}"
+        " --classes {input.classes:q} --out {params.out:q} --log {log:q}"
+
+
+# Proof from the files themselves: training, export or conversion might have filled zeros.
+rule checked:
+    input:
+        weights=f"{RESULTS}/{{model}}/model.pdparams",
+        paddle=f"{RESULTS}/deploy/{{model}}/model.pdmodel",
+        parameters=f"{RESULTS}/deploy/{{model}}/model.pdiparams",
+        onnx=f"{RESULTS}/deploy/{{model}}/model.onnx",
+        sparsity=lambda wildcards: (
+            f"{RESULTS}/{PRUNED}{names.branch(wildcards.model)}/sparsity.json"
+        ),
+    output:
+        f"{RESULTS}/deploy/{{model}}/check.json",
+    log:
+        f"{RESULTS}/logs/checked.{{model}}.log",
+    benchmark:
+        f"{RESULTS}/logs/checked.{{model}}.tsv"
+    conda:
+        "../../envs/cpu/environment.yaml"
+    params:
+        code=stages.code("check_sparsity"),
+    shell:
+        'python "$SCRIPTS"/check_sparsity.py {input.weights:q} {input.paddle:q} {input.onnx:q}'
+        " --sparsity {input.sparsity:q} --out {output:q} --log {log:q}"
 
 
 rule build:
     input:
         [f"{RESULTS}/deploy/{{model}}/{name}" for name in EXPORTED],
+        branch(
+            lambda wildcards: wildcards.model == DENSE,
+            then=[],
+            otherwise=f"{RESULTS}/deploy/{{model}}/check.json",
+        ),
     output:
         f"{RESULTS}/deploy/{{model}}/{{backend}}-{{precision}}/build.json",
     log:
@@ -43,7 +67,10 @@ rule build:
         "../../envs/cpu/environment.yaml"
     threads: THREADS
     params:
-        config=settings("build"),
+        # Only some backends are built for certain batch sizes, and rebuilt for others.
+        config=lambda wildcards: settings(
+            "build_for_batches" if deploy.for_batches(wildcards.backend) else "build"
+        ),
         code=lambda wildcards: stages.code("build", f"deploy.{wildcards.backend}"),
         model=lambda wildcards, input: dirname(input[0]),
         out=lambda wildcards, output: dirname(output[0]),

@@ -32,15 +32,15 @@ rule dense:
 rule sparse:
     input:
         DATASET,
-        f"{RESULTS}/pruned/model.pdparams",
-        f"{RESULTS}/pruned/masks.npz",
-        f"{RESULTS}/pruned/sparsity.json",
+        f"{RESULTS}/pruned{{branch}}/model.pdparams",
+        f"{RESULTS}/pruned{{branch}}/masks.npz",
+        f"{RESULTS}/pruned{{branch}}/sparsity.json",
     output:
-        [f"{RESULTS}/sparse/{name}" for name in (*TRAINED, "sparsity.json")],
+        [f"{RESULTS}/sparse{{branch}}/{name}" for name in (*TRAINED, "sparsity.json")],
     log:
-        f"{RESULTS}/logs/sparse.log",
+        f"{RESULTS}/logs/sparse{{branch}}.log",
     benchmark:
-        f"{RESULTS}/logs/sparse.tsv"
+        f"{RESULTS}/logs/sparse{{branch}}.tsv"
     conda:
         "../../envs/cpu/environment.yaml"
     threads: THREADS

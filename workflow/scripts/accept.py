@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from twofour import cli, comparison, config, files
+from twofour import cli, comparison, config, files, names
 from twofour.errors import TwoFourError
 from twofour.names import SPARSE
 
@@ -19,12 +19,12 @@ def main(options) -> None:
         raise TwoFourError("accept.max_top1_drop is not set; there is nothing to check")
     path = Path(options.results) / "comparison.csv"
     table = comparison.read(path)
-    sparse = table[table["model"] == SPARSE]
+    sparse = table[table["model"].map(names.kind) == SPARSE]
     worst = sparse.loc[sparse["top1_drop"].idxmax()]
     if worst["top1_drop"] > limit:
         raise TwoFourError(
-            f"not accepted: the sparse model is {worst['top1_drop']:.2f} points of top-1 below the "
-            f"dense one in {worst['backend']} {worst['precision']}, and accept.max_top1_drop "
+            f"not accepted: {worst['model']} is {worst['top1_drop']:.2f} points of top-1 below the "
+            f"dense model in {worst['backend']} {worst['precision']}, and accept.max_top1_drop "
             f"allows {limit:g}; the table is in {path}"
         )
     record = {"max_top1_drop": limit, "largest_drop": float(worst["top1_drop"])}

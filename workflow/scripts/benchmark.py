@@ -20,8 +20,10 @@ def main(options) -> None:
         raise TwoFourError("--model, --build and --out need as many folders or files each")
     images = dataset.read(options.data)
     machine = hardware.start(settings["hardware"])
+    (name, *_) = {files.read_json(Path(build) / deploy.BUILD)["backend"] for build in options.build}
+    place = deploy.place(name, settings["hardware"])
     loaded = {
-        out: deploy.load(Path(model), Path(build), machine)
+        out: deploy.load(Path(model), Path(build), place)
         for model, build, out in zip(options.model, options.build, options.out)
     }
     predictors = {out: predict for out, (predict, _) in loaded.items()}
@@ -56,14 +58,15 @@ def main(options) -> None:
         result = {
             "backend": built["backend"],
             "precision": built["precision"],
-            "device": machine.device,
-            "device_name": machine.name,
+            "device": place.device,
+            "device_name": place.name,
             "threads": machine.threads,
             "batch_size": batch_size,
             "warmup": warmup,
             "steps": steps,
             "size_mb": built["size_mb"],
             "sparse_kernels": built["sparse_kernels"],
+            "note": built["note"],
             "synthetic": fixed[out],
             "end_to_end": files_too[out],
         }

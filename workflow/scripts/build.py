@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Build an exported model for an inference backend.
 
-Uses the config's section hardware.
+Uses the config's section hardware and, for backends that are built for certain batch sizes,
+benchmark (batch_sizes) and evaluation (batch_size).
 """
 
 from __future__ import annotations
@@ -9,13 +10,23 @@ from __future__ import annotations
 from pathlib import Path
 
 from twofour import cli, config, deploy, hardware
+from twofour.deploy import profiles
 
 
 def main(options) -> None:
     settings = config.load(options.config)
-    machine = hardware.start(settings["hardware"])
+    hardware.start(settings["hardware"])
+    machine = deploy.place(options.backend, settings["hardware"])
+    batches = profiles.make(
+        settings["benchmark"]["batch_sizes"], settings["evaluation"]["batch_size"]
+    )
     record = deploy.build(
-        options.backend, options.precision, Path(options.model), Path(options.out), machine
+        options.backend,
+        options.precision,
+        Path(options.model),
+        Path(options.out),
+        machine,
+        batches if deploy.for_batches(options.backend) else [],
     )
     cli.log.info(
         "%s %s, %s, %s: %.2f MB",

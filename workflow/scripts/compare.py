@@ -1,20 +1,25 @@
 #!/usr/bin/env python3
 """Bring all measurements of a run together in one table: comparison.csv and comparison.md.
 
-Uses the config's sections deploy and benchmark (batch_sizes).
+Uses the config's sections sparsity (algorithm), deploy and benchmark (batch_sizes).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from twofour import cli, comparison, config, files
+from twofour import cli, comparison, config, deploy, files, names
 
 
 def main(options) -> None:
     settings = config.load(options.config)
     results = Path(options.results)
-    table = comparison.build(results, settings["deploy"], settings["benchmark"]["batch_sizes"])
+    table = comparison.build(
+        results,
+        names.models(settings["sparsity"]["algorithm"]),
+        deploy.cases(settings["deploy"]),
+        settings["benchmark"]["batch_sizes"],
+    )
     text = comparison.words(table)
     with files.atomic(results / "comparison.csv") as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")

@@ -29,7 +29,11 @@ def main(options) -> None:
     settings = config.load(options.config)
     images = dataset.read(options.data)
     machine = hardware.start(settings["hardware"])
-    predict, built = deploy.load(Path(options.model), Path(options.build), machine)
+    build = Path(options.build)
+    record = files.read_json(build / deploy.BUILD)
+    place = deploy.place(record["backend"], settings["hardware"])
+    predict, built = deploy.load(Path(options.model), build, place)
+    tolerance = settings["evaluation"]["tolerance"][built["precision"]]
     state = weights.load(options.weights)
     network = architecture.resnet(settings["model"], weights.classes(state, options.weights))
     reference = _training_graph(network, state, settings["data"], machine)
@@ -59,21 +63,21 @@ def main(options) -> None:
     result = {
         "backend": built["backend"],
         "precision": built["precision"],
-        "device": machine.device,
+        "device": place.device,
         **deployed.result(),
         "training_graph": graph.result(),
         "agreement": {
             "largest_difference": largest,
             "equal_predictions": equal / len(labels),
-            "tolerance": settings["evaluation"]["tolerance"],
+            "tolerance": tolerance,
         },
     }
-    if not largest <= settings["evaluation"]["tolerance"]:
+    if not largest <= tolerance:
         raise TwoFourError(
             f"{options.model} in {built['backend']} {built['precision']} differs from the training "
-            f"graph by {largest:.3g} in a class probability, more than evaluation.tolerance "
-            f"({settings['evaluation']['tolerance']:g}) allows; {equal} of {len(labels)} "
-            "predictions are equal"
+            f"graph by {largest:.3g} in a class probability, more than "
+            f"evaluation.tolerance.{built['precision']} ({tolerance:g}) allows; {equal} of "
+            f"{len(labels)} predictions are equal"
         )
     files.write_json(options.out, result)
     cli.log.info(

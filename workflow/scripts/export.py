@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-from twofour import architecture, cli, config, files, hardware, masks, sparsity, weights
+from twofour import architecture, cli, config, files, hardware, weights
 from twofour.deploy import CLASSES, ONNX
 from twofour.errors import TwoFourError
 
@@ -34,7 +34,6 @@ def main(options) -> None:
     out = Path(options.out)
     export.export(network, {name: state[name] for name in needed}, settings["data"], out)
 
-    kept = masks.load(options.masks) if options.masks else {}
     for artifact, found in (
         (out, export.paddle_weights(out)),
         (out / ONNX, export.onnx_weights(out / ONNX)),
@@ -43,7 +42,6 @@ def main(options) -> None:
         for name in network.weights:
             if not np.array_equal(found[name], state[name]):
                 raise TwoFourError(f"{name} in {artifact} is not the weight that was exported")
-        sparsity.require(found, kept, str(artifact))
 
     with files.atomic(out / CLASSES) as temporary:
         shutil.copyfile(options.classes, temporary)
@@ -61,18 +59,14 @@ def main(options) -> None:
             "std": data["std"],
         },
         "output": {"shape": ["N", network.classes], "meaning": "class probabilities"},
-        "sparse_weights": sorted(kept),
     }
     files.write_json(out / "model.json", description)
-    cli.log.info("exported %s; 2:4 verified in %d weights of each file", out, len(kept))
+    cli.log.info("exported %s", out)
 
 
 if __name__ == "__main__":
     parser = cli.parser(__doc__)
     parser.add_argument("--weights", required=True, metavar="FILE", help="model.pdparams")
     parser.add_argument("--classes", required=True, metavar="FILE", help="classes.txt")
-    parser.add_argument(
-        "--masks", metavar="FILE", help="masks.npz: weights that must be 2:4 sparse"
-    )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
     cli.run(main, parser)

@@ -78,10 +78,10 @@ def _versions() -> dict[str, str]:
 def _stages(logs: Path) -> dict[str, dict]:
     """Seconds and peak memory (MB) of each job's last run, from what Snakemake measured."""
     stages = {}
-    for path in sorted(logs.glob("*.tsv")):
+    for path in sorted(logs.rglob("*.tsv")):
         row = pd.read_csv(path, sep="\t").iloc[-1]
         memory = pd.to_numeric(row["max_rss"], errors="coerce")
-        stages[path.stem] = {
+        stages[path.relative_to(logs).with_suffix("").as_posix()] = {
             "seconds": float(row["s"]),
             "peak_memory_mb": None if pd.isna(memory) else float(memory),
         }

@@ -1,50 +1,74 @@
 #!/usr/bin/env python3
 """Prune a dense network to 2:4 sparsity, without retraining.
 
-Uses the config's sections model and sparsity.
+Uses the config's sections model and sparsity (include and exclude).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from twofour import architecture, cli, config, files, hardware, masks, sparsity, weights
+from twofour import architecture, cli, config, files, masks, pruning, sparsity, weights
 from twofour.errors import TwoFourError
 
 
 def main(options) -> None:
     settings = config.load(options.config)
-    hardware.start({"device": "cpu", "threads": "auto"})
     dense = weights.load(options.weights)
     network = architecture.resnet(settings["model"], weights.classes(dense, options.weights))
-    exclude = settings["sparsity"]["exclude"]
-    names = sparsity.choose(network.weights, exclude)
+    weights.require(dense, network.weights, options.weights)
+    choices = sparsity.choose(network.weights, **_patterns(settings))
+    names = sparsity.chosen(choices)
     if not names:
         raise TwoFourError(
-            "no layer is left to prune: sparsity.exclude names them all; shorten the list"
+            "no layer is left to prune: lengthen sparsity.include or shorten sparsity.exclude"
         )
-    weights.require(dense, network.weights, options.weights)
-    pruned, kept = sparsity.prune(dense, names, settings["sparsity"]["algorithm"])
+    pruned, kept = pruning.prune(dense, names, options.algorithm)
     sparsity.require(pruned, names, "the pruned network")
-    layers = {name: pruned[name] for name in network.weights}
-    report = sparsity.report(layers, exclude, before=dense)
+    report = sparsity.report(pruned, choices, before=dense)
+    total = report["total"]
+    if options.unpermuted:
+        _add_unpermuted(report, options, names)
 
     out = Path(options.out)
     masks.save(out / "masks.npz", kept)
     weights.save(out / "model.pdparams", pruned)
-    files.write_json(out / "sparsity.json", report)
-    total = report["total"]
+    files.write_json(out / "sparsity.json", {"algorithm": options.algorithm, **report})
+    without = total.get("kept_magnitude_unpermuted")
     cli.log.info(
-        "pruned %d of %d layers to density %.3f; %.1f %% of their magnitude is kept",
+        "pruned %d of %d layers to density %.3f by %s; %.2f %% of their magnitude is kept%s",
         total["layers"],
         len(network.weights),
         total["density"],
+        options.algorithm,
         100 * total["kept_magnitude"],
+        f" (without permutation {100 * without:.2f} %)" if without else "",
     )
+
+
+def _patterns(settings: dict) -> dict:
+    return {key: settings["sparsity"][key] for key in ("include", "exclude")}
+
+
+def _add_unpermuted(report: dict, options, names: list[str]) -> None:
+    """Add to the report what the same algorithm keeps where the channels are not permuted."""
+    before = weights.load(options.unpermuted)
+    weights.require(before, names, options.unpermuted)
+    after, _ = pruning.prune(before, names, options.algorithm)
+    for row in report["layers"]:
+        if row["sparse"]:
+            share = sparsity.kept_magnitude(after, before, [row["name"]])
+            row["kept_magnitude_unpermuted"] = share
+    total = sparsity.kept_magnitude(after, before, names)
+    report["total"]["kept_magnitude_unpermuted"] = total
 
 
 if __name__ == "__main__":
     parser = cli.parser(__doc__)
     parser.add_argument("--weights", required=True, metavar="FILE", help="dense model.pdparams")
+    parser.add_argument(
+        "--unpermuted", metavar="FILE", help="the weights before permutation, to compare with"
+    )
+    parser.add_argument("--algorithm", default="mask_1d", choices=list(pruning.ALGORITHMS))
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
     cli.run(main, parser)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Write report.html: the table, the pictures, the config and the provenance on one page.
 
-The page needs no other file and no network.
+The page needs no other file and no network. Uses the config's section sparsity (algorithm).
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ from pathlib import Path
 
 import jinja2
 import yaml
-from twofour import cli, comparison, files
-from twofour.names import DENSE, SPARSE
+from twofour import cli, comparison, config, files, names
+from twofour.names import DENSE, PRUNED
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "report"
 PICTURES = {
     "training": "Training: the sparse network starts from the pruned weights and uses the same "
     "hyper-parameters.",
     "models": "Accuracy, and throughput on synthetic input.",
-    "density": "Share of non-zero weights in each layer.",
+    "layers": "Layer by layer: the share of the dense weights' magnitude that pruning kept, the "
+    "density after retraining, and, where TensorRT was allowed sparse kernels, which layers run on "
+    "one.",
 }
 
 
@@ -27,24 +29,48 @@ def main(options) -> None:
     results = Path(options.results)
     provenance = files.read_json(results / "provenance.json")
     table = comparison.read(results / "comparison.csv")
-    trainings = {name: files.read_json(results / name / "train.json") for name in (DENSE, SPARSE)}
+    branches = names.branches(config.load(options.config)["sparsity"]["algorithm"])
+    sparsity = {
+        branch: files.read_json(results / f"{PRUNED}{branch}" / "sparsity.json")
+        for branch in branches
+    }
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
     )
     page = environment.get_template("report.html.j2").render(
         run=provenance["config"]["run"],
-        words=comparison.words(table),
-        headings=comparison.headings(),
+        words=[comparison.words(table), *(_sparsity_words(sparsity[b]) for b in branches)],
+        headings=comparison.headings(table),
+        notes=comparison.notes(table),
         rows=comparison.cells(table),
-        models=list(table["model"]),
+        kinds=list(table["model"].map(names.kind)),
+        layers=next(iter(sparsity.values()))["layers"],
         pictures=[(_svg(results / "plots" / f"{n}.svg"), text) for n, text in PICTURES.items()],
         dataset=files.read_json(results / "dataset" / "dataset.json"),
-        trainings=trainings,
+        dense=files.read_json(results / DENSE / "train.json"),
         config=yaml.safe_dump(provenance["config"], sort_keys=False, allow_unicode=True),
         provenance=provenance,
     )
     files.write_text(results / "report.html", page)
     cli.log.info("wrote %s", results / "report.html")
+
+
+def _sparsity_words(report: dict) -> str:
+    """A sentence on what one algorithm pruned and kept, and where it hurt most."""
+    total, sparse = report["total"], [row for row in report["layers"] if row["sparse"]]
+    least = min(sparse, key=lambda row: row["kept_magnitude"])
+    without = total.get("kept_magnitude_unpermuted")
+    permuted = (
+        f" (without the permutation of channels, {100 * without:.1f} %)"
+        if without is not None
+        else ""
+    )
+    return (
+        f"{report['algorithm']} made {total['layers']} of {len(report['layers'])} layers 2:4 "
+        f"sparse, {total['weights']:,} weights, and kept {100 * total['kept_magnitude']:.1f} % of "
+        f"their magnitude{permuted}; least in {least['name'].replace('.weight', '')}, "
+        f"{100 * least['kept_magnitude']:.1f} %."
+    )
 
 
 def _svg(path: Path) -> str:

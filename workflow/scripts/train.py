@@ -50,9 +50,7 @@ def main(options) -> None:
     if kept is not None:
         trained = weights.load(out / "model.pdparams")
         sparsity.require(trained, kept, str(out / "model.pdparams"))
-        layers = {name: trained[name] for name in network.weights}
-        exclude = [layer["name"] for layer in pruning["layers"] if layer["excluded"]]
-        report = sparsity.report(layers, exclude)
+        report = sparsity.report(trained, sparsity.choices(pruning))
         files.write_json(out / "sparsity.json", report)
     cli.log.info(
         "top-1 %.2f %%, top-5 %.2f %% of %d images after %d epochs in %.0f s (%s, %s)",

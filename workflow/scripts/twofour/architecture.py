@@ -62,6 +62,18 @@ class Block:
 
 
 @dataclass(frozen=True)
+class Stream:
+    """A tensor between layers: the convolutions that add into it, and the weights that read it.
+
+    Its channels can be put into another order without changing the network's function, if the
+    outputs of all producers (with their batch norms) and the inputs of all consumers follow.
+    """
+
+    producers: tuple[Conv, ...]
+    consumers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Architecture:
     """A whole network. ``weights`` lists what 2:4 sparsity could apply to."""
 
@@ -85,6 +97,22 @@ class Architecture:
         shapes: dict[str, tuple[int, ...]] = {conv.weight: conv.shape for conv in self.convs}
         shapes[CLASSIFIER] = (self.features, self.classes)
         return shapes
+
+    @property
+    def streams(self) -> list[Stream]:
+        """All tensors whose channels can be reordered: all but the images and the logits."""
+        result = []
+        producers, consumers = [self.stem], []
+        for block in self.blocks:
+            consumers.append(block.convs[0].weight)
+            inside = zip(block.convs, block.convs[1:])
+            result += [Stream((first,), (second.weight,)) for first, second in inside]
+            if block.shortcut:
+                consumers.append(block.shortcut.weight)
+                result.append(Stream(tuple(producers), tuple(consumers)))
+                producers, consumers = [block.shortcut], []
+            producers.append(block.convs[-1])
+        return [*result, Stream(tuple(producers), (*consumers, CLASSIFIER))]
 
     @property
     def parameters(self) -> int:

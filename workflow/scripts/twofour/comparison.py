@@ -7,16 +7,16 @@ of the same dense row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from . import sparsity, weights
+from . import names, sparsity, weights
 from .errors import TwoFourError
 from .files import read_json
-from .names import DENSE, MODELS, PRUNED, SPARSE
+from .names import DENSE, PRUNED, SPARSE
 
 LATENCIES = ("mean", "p50", "p90", "p95", "p99")
 CASE = ["backend", "precision", "batch_size"]  # what rows must share to be compared
@@ -38,31 +38,43 @@ COLUMNS = [
     *(f"latency_{name}_ms" for name in LATENCIES),
     "density",
     "size_mb",
+    "device_img_s",
+    "device_speedup",
     "sparse_kernels",
+    "note",
 ]
 NOISE = 0.02  # a speed-up within 2 % of 1 is not called one, however steady it looks
 
 
-def build(results: Path, deploy: Mapping, batch_sizes: list[int]) -> pd.DataFrame:
+def build(
+    results: Path,
+    models: Sequence[str],
+    cases: Sequence[tuple[str, str]],
+    batch_sizes: Sequence[int],
+) -> pd.DataFrame:
     """The comparison of the run in folder ``results``: a row per model × backend × batch size.
 
-    ``deploy`` is the config's section. speedup_low and speedup_high are the smallest and largest
+    ``cases`` are (backend, precision). speedup_low and speedup_high are the smallest and largest
     ratio to the dense model over the rounds of the benchmark, each ratio within one round.
+    device_img_s and device_speedup are of the time that a GPU computed alone, without copies;
+    empty where the backend does not tell it.
     """
-    densities = {model: _density(results, model) for model in MODELS}
+    branches = list(dict.fromkeys(names.branch(m) for m in models if m != DENSE))
+    densities = {
+        # The dense model's is over the layers that are sparse in the first branch.
+        model: _density(results, model, branches[0] if model == DENSE else names.branch(model))
+        for model in models
+    }
     rows, rounds = [], {}
-    for backend in deploy["backends"]:
-        for precision in deploy["precisions"]:
-            for batch_size in batch_sizes:
-                for model in MODELS:
-                    name = f"{backend}-{precision}"
-                    accuracy = read_json(results / "evaluation" / model / f"{name}.json")
-                    path = results / "benchmark" / model / name / f"bs{batch_size}.json"
-                    speed = read_json(path)
-                    rounds[backend, precision, batch_size, model] = speed["synthetic"][
-                        "rounds_img_s"
-                    ]
-                    rows.append(_row(model, densities[model], accuracy, speed))
+    for backend, precision in cases:
+        for batch_size in batch_sizes:
+            for model in models:
+                name = f"{backend}-{precision}"
+                accuracy = read_json(results / "evaluation" / model / f"{name}.json")
+                path = results / "benchmark" / model / name / f"bs{batch_size}.json"
+                speed = read_json(path)
+                rounds[backend, precision, batch_size, model] = speed["synthetic"]["rounds_img_s"]
+                rows.append(_row(model, densities[model], accuracy, speed))
     table = pd.DataFrame(rows)
     dense = table[table["model"] == DENSE].set_index(CASE)
     for index, row in table.iterrows():
@@ -70,6 +82,7 @@ def build(results: Path, deploy: Mapping, batch_sizes: list[int]) -> pd.DataFram
         base = dense.loc[case]
         table.loc[index, "top1_drop"] = base["top1"] - row["top1"]
         table.loc[index, "speedup"] = row["throughput_img_s"] / base["throughput_img_s"]
+        table.loc[index, "device_speedup"] = row["device_img_s"] / base["device_img_s"]
         ratios = np.divide(rounds[(*case, row["model"])], rounds[(*case, DENSE)])
         table.loc[index, ["speedup_low", "speedup_high"]] = [ratios.min(), ratios.max()]
     return table[COLUMNS]
@@ -91,14 +104,16 @@ def _row(model: str, density: float, accuracy: Mapping, speed: Mapping) -> dict:
         **{f"latency_{name}_ms": latency[name] for name in LATENCIES},
         "density": density,
         "size_mb": speed["size_mb"],
+        "device_img_s": speed["synthetic"].get("device", {}).get("throughput_img_s", np.nan),
         "sparse_kernels": speed["sparse_kernels"],
+        "note": speed["note"] or None,
     }
 
 
-def _density(results: Path, model: str) -> float | None:
-    layers = read_json(results / PRUNED / "sparsity.json")["layers"]
-    names = [layer["name"] for layer in layers if layer["sparse"]]
-    return sparsity.density(weights.load(results / model / "model.pdparams"), names)
+def _density(results: Path, model: str, branch: str) -> float | None:
+    layers = read_json(results / f"{PRUNED}{branch}" / "sparsity.json")["layers"]
+    sparse = [layer["name"] for layer in layers if layer["sparse"]]
+    return sparsity.density(weights.load(results / model / "model.pdparams"), sparse)
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -121,6 +136,7 @@ _SHOWN = {
     "top1_drop": ("drop", "{:.2f}"),
     "throughput_img_s": ("img/s", "{:.0f}"),
     "speedup": ("speed-up", "{:.2f}"),
+    "device_speedup": ("GPU alone", "{:.2f}"),
     "end_to_end_img_s": ("from files img/s", "{:.0f}"),
     "latency_p50_ms": ("p50 ms", "{:.2f}"),
     "latency_p99_ms": ("p99 ms", "{:.2f}"),
@@ -129,31 +145,51 @@ _SHOWN = {
 }
 
 
-def headings() -> list[str]:
+def _columns(table: pd.DataFrame) -> list[str]:
+    """The columns to show: all but those that nothing was measured of."""
+    return [key for key in _SHOWN if table[key].notna().any()]
+
+
+def headings(table: pd.DataFrame) -> list[str]:
     """Headings of the table for people."""
-    return [heading for heading, _ in _SHOWN.values()]
+    return [_SHOWN[key][0] for key in _columns(table)]
 
 
 def cells(table: pd.DataFrame) -> list[list[str]]:
     """The table for people as rows of text; a missing value is empty."""
     return [
-        ["" if pd.isna(row[key]) else form.format(row[key]) for key, (_, form) in _SHOWN.items()]
+        ["" if pd.isna(row[key]) else _SHOWN[key][1].format(row[key]) for key in _columns(table)]
         for _, row in table.iterrows()
+    ]
+
+
+def notes(table: pd.DataFrame) -> list[str]:
+    """What must be known of a backend's rows, a line each, and what the columns mean."""
+    noted = table[["backend", "note"]].dropna().drop_duplicates()
+    gpu = "GPU alone: the same ratio of the time that the GPU computed, without copies. "
+    return [
+        *(
+            f"{_list(list(rows['backend']))}: {note}."
+            for note, rows in noted.groupby("note", sort=False)
+        ),
+        "drop: points of top-1 below the dense model in the same backend and precision. "
+        "speed-up: img/s over those of the dense model in the same backend, precision and batch "
+        "size, measured in turns. "
+        + (gpu if table["device_speedup"].notna().any() else "")
+        + "from files: reading and decoding the image files included. p50, p99: latency of a "
+        "batch. density: share of non-zero weights in the layers that 2:4 applies to. MB: size of "
+        "the deployed files.",
     ]
 
 
 def markdown(table: pd.DataFrame, text: str) -> str:
     """comparison.md: the words and the table."""
-    lines = [headings(), ["---"] * len(_SHOWN), *cells(table)]
+    head = headings(table)
+    lines = [head, ["---"] * len(head), *cells(table)]
     body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     devices = ", ".join(sorted(table["device"].unique()))
-    notes = (
-        f"Measured on {devices}. drop: points of top-1 below the dense model in the same backend "
-        "and precision. speed-up: img/s over those of the dense model in the same backend, "
-        "precision and batch size. p50, p99: latency of a batch. density: share of non-zero "
-        "weights in the layers that 2:4 applies to. MB: size of the deployed files."
-    )
-    return f"# Dense and 2:4 sparse\n\n{text}\n\n{body}\n\n{notes}\n"
+    below = "\n\n".join([f"Measured on {devices}.", *notes(table)])
+    return f"# Dense and 2:4 sparse\n\n{text}\n\n{body}\n\n{below}\n"
 
 
 def words(table: pd.DataFrame) -> str:
@@ -162,62 +198,73 @@ def words(table: pd.DataFrame) -> str:
 
 
 def _accuracy_words(table: pd.DataFrame) -> list[str]:
-    sentences = []
+    """A sentence for each pruned and retrained pair, the same ones of several backends joined."""
+    where: dict[str, list[str]] = {}
     accuracy = table.drop_duplicates(["model", "backend", "precision"])
     for (backend, precision), group in accuracy.groupby(["backend", "precision"], sort=False):
         rows = group.set_index("model")
-        top1, images = rows["top1"], int(rows["images"].iloc[0])
-        drop = rows.loc[SPARSE, "top1_drop"]
-        count = round(abs(drop) * images / 100)
-        if count == 0:
-            outcome = "exactly the dense model's"
-        else:
-            direction = "below" if drop > 0 else "above"
-            plural = "image" if count == 1 else "images"
-            outcome = (
-                f"{abs(drop):.2f} points {direction} the dense model ({count} of {images} {plural})"
-            )
-        sentence = (
-            f"In {backend} {precision}, pruning alone took top-1 from {top1[DENSE]:.2f} % to "
-            f"{top1[PRUNED]:.2f} %; retraining with the same hyper-parameters brought the 2:4 "
-            f"sparse model to {top1[SPARSE]:.2f} %, {outcome}."
-        )
-        same = [s for s in sentences if s.partition(", ")[2] == sentence.partition(", ")[2]]
-        if same:  # backends that agree to the image need no sentence each
-            index = sentences.index(same[0])
-            head, _, tail = same[0].partition(", ")
-            sentences[index] = f"{head} and {backend} {precision}, {tail}"
-        else:
-            sentences.append(sentence)
-    return sentences
+        for model in rows.index:
+            if names.kind(model) == SPARSE:
+                outcome = _accuracy_outcome(rows, names.branch(model))
+                where.setdefault(outcome, []).append(f"{backend} {precision}")
+    return [f"In {_list(list(dict.fromkeys(w)))}, {outcome}" for outcome, w in where.items()]
+
+
+def _accuracy_outcome(rows: pd.DataFrame, branch: str) -> str:
+    sparse = rows.loc[SPARSE + branch]
+    drop, images = sparse["top1_drop"], int(sparse["images"])
+    count = round(abs(drop) * images / 100)
+    if count == 0:
+        outcome = "exactly the dense model's"
+    else:
+        direction = "below" if drop > 0 else "above"
+        outcome = f"{abs(drop):.2f} points {direction} the dense model ({count} of {images} images)"
+    by = f" by {branch[1:]}" if branch else ""
+    return (
+        f"pruning alone{by} took top-1 from {rows.loc[DENSE, 'top1']:.2f} % to "
+        f"{rows.loc[PRUNED + branch, 'top1']:.2f} %; retraining with the same hyper-parameters "
+        f"brought the 2:4 sparse model to {sparse['top1']:.2f} %, {outcome}."
+    )
 
 
 def _speed_words(table: pd.DataFrame) -> list[str]:
     gains, losses, level = [], [], []
-    for _, row in table[table["model"] == SPARSE].iterrows():
-        case = f"{row['backend']} {row['precision']} at batch {row['batch_size']}"
-        entry = f"{case} ({row['speedup']:.2f} ×)"
+    for _, row in table[table["model"].map(names.kind) == SPARSE].iterrows():
+        entry = _case_words(row)
         if row["speedup_low"] > 1 + NOISE:
             gains.append(entry)
         elif row["speedup_high"] < 1 - NOISE:
             losses.append(entry)
         else:
             level.append(entry)
+    several = table["model"].map(names.kind).eq(SPARSE).sum() > len(table[CASE].drop_duplicates())
+    who = "A sparse model" if several else "The sparse model"
     sentences = []
     if gains:
-        sentences.append(f"The sparse model was faster than the dense one in {_list(gains)}.")
+        sentences.append(f"{who} was faster than the dense one in {_list(gains)}.")
     if losses:
-        sentences.append(f"It was slower in {_list(losses)}.")
+        sentences.append(f"{who if not gains else 'It'} was slower in {_list(losses)}.")
     if level:
         start = "No speed was gained or lost beyond the noise of the measurement"
         sentences.append(f"{start} in {_list(level)}.")
-    blind = table[~table["sparse_kernels"].astype(bool)]["backend"].unique()
-    if len(blind):
+    blind = list(table[~table["sparse_kernels"].astype(bool)]["backend"].unique())
+    if blind:
         sentences.append(
-            f"No gain was to be expected from {_list(list(blind))}, which "
-            f"{'has' if len(blind) == 1 else 'have'} no kernels that skip the zeros of 2:4 weights."
+            f"No gain was to be expected from {_list(blind)}, which "
+            f"{'runs' if len(blind) == 1 else 'run'} dense kernels, so that a difference there is "
+            "noise."
         )
     return sentences
+
+
+def _case_words(row: pd.Series) -> str:
+    """Model, backend, precision, batch size and speed-up of a row, as far as they tell apart."""
+    branch = names.branch(row["model"])
+    case = f"{row['backend']} {row['precision']} at batch {row['batch_size']}"
+    case += f" with {branch[1:]}" if branch else ""
+    alone = row["device_speedup"]
+    device = "" if pd.isna(alone) else f"; {alone:.2f} × without the copies to and from the GPU"
+    return f"{case} ({row['speedup']:.2f} ×{device})"
 
 
 def _list(items: list[str]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import difflib
 import functools
 import json
 import math
@@ -16,7 +15,7 @@ from typing import Any
 import jsonschema
 import yaml
 
-from . import architecture
+from . import architecture, patterns
 from .errors import TwoFourError
 from .files import read_text
 
@@ -154,12 +153,9 @@ def _check_consistency(config: dict) -> None:
         )
     # Known before the images are read: the names do not depend on the number of classes.
     known = list(architecture.resnet(config["model"], classes=2).weights)
-    for name in config["sparsity"]["exclude"]:
-        if name not in known:
-            raise TwoFourError(
-                f"sparsity.exclude: {config['model']['name']} has no weight {name!r}"
-                f"{_suggestion(name, known)}"
-            )
+    for key in ("include", "exclude"):
+        given = config["sparsity"][key]
+        patterns.require(given, known, f"sparsity.{key}", config["model"]["name"])
 
 
 def require_root(config: dict) -> str:
@@ -178,7 +174,7 @@ def _sentence(error: jsonschema.ValidationError) -> str:
     if error.validator == "additionalProperties":
         unknown = sorted(str(k) for k in set(error.instance) - set(node["properties"]))[0]
         full = f"{key}.{unknown}" if error.absolute_path else unknown
-        hint = _suggestion(unknown, node["properties"])
+        hint = patterns.suggestion(unknown, node["properties"])
         if not hint:
             hint = f"; known here: {', '.join(node['properties'])}"
         return f"unknown key {full}{hint}"
@@ -188,11 +184,6 @@ def _sentence(error: jsonschema.ValidationError) -> str:
 def _shown(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _suggestion(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _allowed(node: dict) -> str:

@@ -54,6 +54,7 @@ def _tidy(path: str) -> None:
 
     Weights become initializers (the converter writes Constant nodes, which quantisers and sparsity
     checkers do not look at), the output gets a telling name and the batch dimension the name N.
+    Nodes with weights are named after them, as profilers and TensorRT's log call layers by nodes.
     """
     import onnx
 
@@ -69,6 +70,9 @@ def _tidy(path: str) -> None:
             nodes.append(node)
     (result,) = graph.output
     for node in nodes:
+        for name in node.input:
+            if name.endswith(".weight") and node.op_type in ("Conv", "MatMul", "Gemm"):
+                node.name = name[: -len(".weight")]
         for index, name in enumerate(node.output):
             if name == result.name:
                 node.output[index] = program.PROBABILITIES

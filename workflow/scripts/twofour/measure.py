@@ -24,16 +24,24 @@ def synthetic(
     """Time each predictor on the constant ``batch`` [N, C, H, W], input and output copies included.
 
     ``warmup`` batches run first, then ``steps`` batches in 5 rounds. Returns for each predictor
-    throughput (img/s, the median of the rounds), those of the rounds, and latency (ms a batch).
+    throughput (img/s, the median of the rounds), those of the rounds, and latency (ms a batch);
+    the same under ``device``, for the time that the device computed alone, where it is known.
     """
     latencies: dict[str, list[np.ndarray]] = {name: [] for name in predictors}
+    computing: dict[str, list[np.ndarray]] = {name: [] for name in predictors}
     for predict in predictors.values():
         for _ in range(warmup):
             predict(batch)
     for size in _rounds(steps):
         for name, predict in predictors.items():
-            latencies[name].append(np.array([_seconds(predict, batch) for _ in range(size)]))
-    return {name: _summary(len(batch), rounds) for name, rounds in latencies.items()}
+            times = np.array([_seconds(predict, batch) for _ in range(size)])
+            latencies[name].append(times[:, 0])
+            computing[name].append(times[:, 1])
+    results = {name: _summary(len(batch), rounds) for name, rounds in latencies.items()}
+    for name, predict in predictors.items():
+        if hasattr(predict, "device_seconds"):
+            results[name]["device"] = _summary(len(batch), computing[name])
+    return results
 
 
 def end_to_end(
@@ -65,10 +73,11 @@ def end_to_end(
     }
 
 
-def _seconds(predict: Predictor, batch: np.ndarray) -> float:
+def _seconds(predict: Predictor, batch: np.ndarray) -> tuple[float, float]:
+    """How long a batch took, and how long of it the device computed (0 where that is unknown)."""
     start = time.perf_counter()
     predict(batch)
-    return time.perf_counter() - start
+    return time.perf_counter() - start, getattr(predict, "device_seconds", 0.0)
 
 
 def _rounds(steps: int) -> list[int]:

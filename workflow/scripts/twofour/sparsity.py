@@ -1,4 +1,4 @@
-"""2:4 sparsity: which weights get it, how they are pruned, and proof that the pattern holds.
+"""2:4 sparsity: which weights get it, and proof that the pattern holds.
 
 A. Mishra et al., "Accelerating Sparse Deep Neural Networks", arXiv 2104.08378: of every 4 weights
 that are neighbours along the input channels, at most 2 are not zero. For a convolution weight
@@ -9,9 +9,11 @@ that are neighbours along the input channels, at most 2 are not zero. For a conv
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
+from . import patterns
 from .errors import TwoFourError
 
 GROUP, KEPT = 4, 2
@@ -27,15 +29,50 @@ def eligible(shape: tuple[int, ...]) -> bool:
     return shape[input_axis(shape)] % GROUP == 0
 
 
-def choose(weights: dict[str, tuple[int, ...]], exclude: Iterable[str]) -> list[str]:
-    """Names of the ``weights`` (name → shape) that shall be sparse, in their order."""
-    excluded = set(exclude)
-    return [name for name, shape in weights.items() if eligible(shape) and name not in excluded]
+@dataclass(frozen=True)
+class Choice:
+    """Whether a weight shall be 2:4 sparse, and why or why not."""
+
+    sparse: bool
+    reason: str
 
 
-def groups(weight: np.ndarray) -> np.ndarray:
-    """The weight as rows of neighbours along the input channels, [n, 4], padded with zeros."""
-    rows = np.moveaxis(weight, input_axis(weight.shape), -1)
+def choose(
+    weights: dict[str, tuple[int, ...]], include: Iterable[str], exclude: Iterable[str]
+) -> dict[str, Choice]:
+    """The choice for each of ``weights`` (name → shape).
+
+    A weight is sparse if its shape allows it, a pattern of ``include`` matches its name and none of
+    ``exclude`` does.
+    """
+    include, exclude = list(include), list(exclude)
+    choices = {}
+    for name, shape in weights.items():
+        inputs = shape[input_axis(shape)]
+        excluded = patterns.first_match(name, exclude)
+        if not eligible(shape):
+            choice = Choice(False, f"its {inputs} input channels are no whole groups of {GROUP}")
+        elif excluded is not None:
+            choice = Choice(False, f"sparsity.exclude names {excluded}")
+        elif patterns.first_match(name, include) is None:
+            choice = Choice(False, "no pattern of sparsity.include matches its name")
+        else:
+            choice = Choice(True, f"2:4 along its {inputs} input channels")
+        choices[name] = choice
+    return choices
+
+
+def chosen(choices: dict[str, Choice]) -> list[str]:
+    """Names of the weights that shall be sparse, in their order."""
+    return [name for name, choice in choices.items() if choice.sparse]
+
+
+def groups(weight: np.ndarray, axis: int | None = None) -> np.ndarray:
+    """The weight as rows of neighbours along the input channels, [n, 4], padded with zeros.
+
+    ``axis`` is where the input channels are, if not where :func:`input_axis` says.
+    """
+    rows = np.moveaxis(weight, input_axis(weight.shape) if axis is None else axis, -1)
     missing = -rows.shape[-1] % GROUP
     if missing:
         rows = np.pad(rows, [(0, 0)] * (rows.ndim - 1) + [(0, missing)])
@@ -63,35 +100,49 @@ def require(weights: dict[str, np.ndarray], names: Iterable[str], where: str) ->
 
 def report(
     weights: dict[str, np.ndarray],
-    exclude: Iterable[str],
+    choices: dict[str, Choice],
     before: dict[str, np.ndarray] | None = None,
 ) -> dict:
-    """What sparsity.json holds: a row for every weight, and totals over those 2:4 applies to.
+    """What sparsity.json holds: a row for every weight, and totals over those that are sparse.
 
     ``density`` is the share of non-zeros. ``kept_magnitude`` is sum |w| over that of ``before``,
     the same weights before pruning; it is left out where ``before`` is not given.
     """
-    chosen = choose({name: w.shape for name, w in weights.items()}, exclude)
     layers = []
-    for name, weight in weights.items():
+    for name, choice in choices.items():
+        weight = weights[name]
         row = {
             "name": name,
             "shape": list(weight.shape),
             "eligible": eligible(weight.shape),
-            "excluded": name in set(exclude),
-            "sparse": name in chosen,
+            "sparse": choice.sparse,
+            "reason": choice.reason,
             "pattern_2_4": holds(weight),
             "density": np.count_nonzero(weight) / weight.size,
         }
         if before is not None:
-            row["kept_magnitude"] = _magnitude(weight) / max(_magnitude(before[name]), 1e-30)
+            row["kept_magnitude"] = kept_magnitude(weights, before, [name])
         layers.append(row)
-    total = {"layers": len(chosen), "weights": sum(weights[n].size for n in chosen)}
-    total["density"] = density(weights, chosen)
-    if before is not None and chosen:
-        kept = sum(_magnitude(weights[n]) for n in chosen)
-        total["kept_magnitude"] = kept / max(sum(_magnitude(before[n]) for n in chosen), 1e-30)
+    names = chosen(choices)
+    total = {"layers": len(names), "weights": sum(weights[n].size for n in names)}
+    total["density"] = density(weights, names)
+    if before is not None:
+        total["kept_magnitude"] = kept_magnitude(weights, before, names)
     return {"total": total, "layers": layers}
+
+
+def choices(report: dict) -> dict[str, Choice]:
+    """The choices that a report was made with."""
+    return {row["name"]: Choice(row["sparse"], row["reason"]) for row in report["layers"]}
+
+
+def kept_magnitude(
+    weights: dict[str, np.ndarray], before: dict[str, np.ndarray], names: Iterable[str]
+) -> float:
+    """sum |w| of ``weights`` over that of ``before``, over the layers ``names``; 1 if all is 0."""
+    names = list(names)
+    whole = sum(_magnitude(before[name]) for name in names)
+    return sum(_magnitude(weights[name]) for name in names) / whole if whole else 1.0
 
 
 def density(weights: dict[str, np.ndarray], names: Iterable[str]) -> float | None:
@@ -126,30 +177,3 @@ def register(names: Iterable[str]) -> None:
 def mask_name(name: str) -> str:
     """The variable in which ASP keeps the mask of the weight ``name``."""
     return f"{name}.asp_mask"
-
-
-def prune(
-    weights: dict[str, np.ndarray], names: list[str], algorithm: str
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Prune the weights ``names`` with an algorithm of paddle.incubate.asp ("mask_1d").
-
-    Returns a copy of ``weights`` with those pruned, and their masks as bool arrays.
-    """
-    import paddle
-    from paddle.incubate import asp
-
-    paddle.enable_static()
-    register(names)
-    main, startup = paddle.static.Program(), paddle.static.Program()
-    with paddle.static.scope_guard(paddle.static.Scope()):
-        with paddle.static.program_guard(main, startup):
-            for name in names:  # ASP works on parameters of a program; it needs no layers
-                paddle.static.create_parameter(weights[name].shape, "float32", name=name)
-        paddle.static.Executor(paddle.CPUPlace()).run(startup)
-        scope = paddle.static.global_scope()
-        for name in names:
-            scope.find_var(name).get_tensor().set(weights[name], paddle.CPUPlace())
-        masks = asp.prune_model(main, n=KEPT, m=GROUP, mask_algo=algorithm, with_mask=False)
-    masks = {name: np.asarray(masks[name]).astype(bool) for name in names}
-    pruned = {name: weights[name] * masks[name] for name in names}
-    return {**weights, **pruned}, masks

@@ -13,15 +13,19 @@ from . import config, sources
 PICTURES = [f"data.{key}" for key in ("image_size", "resize", "mean", "std")]
 AUGMENTATION = [f"data.{key}" for key in ("crop_area", "crop_ratio", "flip")]
 FILE_LISTS = [f"data.{key}" for key in ("source", "root", "val_fraction", "max_rejected")]
+CHOSEN = ["sparsity.include", "sparsity.exclude"]
 
 # program: keys ("section.key") and whole sections ("section") of the config that it is given
 STAGES: dict[str, list[str]] = {
     "make_digits": [],
     "prepare_dataset": ["seed", *FILE_LISTS],
     "train": ["seed", *PICTURES, *AUGMENTATION, "model", "train", "hardware"],
-    "prune": ["model", "sparsity"],
+    "permute": ["seed", "model", "data.image_size", *CHOSEN],
+    "prune": ["model", *CHOSEN],
     "export": ["model", *PICTURES],
+    "check_sparsity": [],
     "build": ["hardware"],
+    "build_for_batches": ["hardware", "benchmark.batch_sizes", "evaluation.batch_size"],
     "evaluate": ["model", *PICTURES, "evaluation", "hardware"],
     "benchmark": [
         "model.input_channels",
@@ -30,10 +34,10 @@ STAGES: dict[str, list[str]] = {
         "benchmark.steps",
         "hardware",
     ],
-    "compare": ["deploy", "benchmark.batch_sizes"],
-    "plot": [],
+    "compare": ["sparsity.algorithm", "deploy", "benchmark.batch_sizes"],
+    "plot": ["sparsity.algorithm", "deploy"],
     "provenance": list(config.schema()["properties"]),
-    "report": [],
+    "report": ["sparsity.algorithm"],
     "accept": ["accept"],
 }
 

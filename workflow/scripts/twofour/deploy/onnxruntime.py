@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,27 @@ import numpy as np
 from ..errors import TwoFourError
 from ..hardware import Hardware
 from . import ONNX, Predictor
+from .profiles import Profile
 
 PRECISIONS = {"cpu": ("fp32",)}
-SPARSE_KERNELS = False  # its kernels multiply the zeros of 2:4 weights like any other weight
+SPARSE_KERNELS = False
+NOTE = "dense kernels: there are none here that skip the zeros of 2:4 weights"
 SOURCES = (ONNX,)
+FOR_BATCHES = False
 
 
-def build(model: Path, out: Path, precision: str, machine: Hardware) -> dict:
+def require() -> None:
+    """Nothing is needed beyond ONNX Runtime itself."""
+
+
+def identity(machine: Hardware) -> dict:
+    """Nothing is built, so nothing depends on the machine."""
+    return {}
+
+
+def build(
+    model: Path, out: Path, precision: str, machine: Hardware, batches: Iterable[Profile]
+) -> dict:
     """Nothing to build: the ONNX file is loaded as it is. Loads it once to see that it can."""
     import onnxruntime
 

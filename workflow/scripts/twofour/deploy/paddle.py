@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from ..hardware import Hardware
 from . import PADDLE_MODEL, PADDLE_WEIGHTS, Predictor
+from .profiles import Profile
 
 PRECISIONS = {"cpu": ("fp32",), "gpu": ("fp32",)}
-SPARSE_KERNELS = False  # its kernels multiply the zeros of 2:4 weights like any other weight
+SPARSE_KERNELS = False
+NOTE = "dense kernels: there are none here that skip the zeros of 2:4 weights"
 SOURCES = (PADDLE_MODEL, PADDLE_WEIGHTS)
+FOR_BATCHES = False
 GPU_MEMORY_MB = 256  # first allocation; it grows as needed
 
 
-def build(model: Path, out: Path, precision: str, machine: Hardware) -> dict:
+def require() -> None:
+    """Nothing is needed beyond PaddlePaddle itself."""
+
+
+def identity(machine: Hardware) -> dict:
+    """Nothing is built, so nothing depends on the machine."""
+    return {}
+
+
+def build(
+    model: Path, out: Path, precision: str, machine: Hardware, batches: Iterable[Profile]
+) -> dict:
     """Nothing to build: the exported model is loaded as it is. Loads it once to see that it can."""
     import paddle
 
@@ -36,6 +51,13 @@ def load(model: Path, out: Path, precision: str, machine: Hardware) -> Predictor
         config.disable_gpu()
         config.enable_mkldnn()
         config.set_cpu_math_library_num_threads(machine.threads)
+    return predictor(config)
+
+
+def predictor(config) -> Predictor:
+    """A predictor for a configuration of Paddle Inference with one input and one output."""
+    from paddle import inference
+
     engine = inference.create_predictor(config)
     source = engine.get_input_handle(engine.get_input_names()[0])
     result = engine.get_output_handle(engine.get_output_names()[0])

@@ -1,0 +1,54 @@
+"""What TensorRT's builder says of sparse kernels.
+
+TensorRT 8.5 lists layers in two lines (NVIDIA/TensorRT issues 1403, 2169, 4056):
+``(Sparsity) Layers eligible for sparse math: a, b`` and
+``(Sparsity) TRT inference plan picked sparse implementation for layers: b``.
+TensorRT 10 counts them: ``(Sparsity) Found 2 layer(s) eligible to use sparse tactics: a, b`` and
+``(Sparsity) Chose 1 layer(s) using sparse tactics: b``; the names may be missing. A builder may say
+it more than once; the last time it speaks of the engine that it returns.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+MARK = "(Sparsity)"
+
+_LINES = {
+    "eligible": (
+        re.compile(r"\(Sparsity\) Layers eligible for sparse math:(?P<names>.*)"),
+        re.compile(
+            r"\(Sparsity\) Found (?P<count>\d+) layer\(s\) eligible to use sparse tactics:?"
+            r"(?P<names>.*)"
+        ),
+    ),
+    "picked": (
+        re.compile(
+            r"\(Sparsity\) TRT inference plan picked sparse implementation for layers:(?P<names>.*)"
+        ),
+        re.compile(
+            r"\(Sparsity\) Chose (?P<count>\d+) layer\(s\) using sparse tactics:?(?P<names>.*)"
+        ),
+    ),
+}
+
+
+def parse(lines: Iterable[str]) -> dict:
+    """Layers in a builder's log that could use and that do use sparse kernels.
+
+    Returns ``{"eligible": names, "picked": names, "eligible_count": n, "picked_count": n}``; all
+    four are None where the log says nothing, and the names alone where it gives only numbers.
+    """
+    result: dict = {"eligible": None, "picked": None, "eligible_count": None, "picked_count": None}
+    for line in lines:
+        for key, patterns in _LINES.items():
+            for pattern in patterns:
+                match = pattern.search(line)
+                if match is None:
+                    continue
+                names = [name.strip() for name in match["names"].split(",") if name.strip()]
+                count = int(match.groupdict().get("count") or len(names))
+                result[key] = names if len(names) == count else None
+                result[f"{key}_count"] = count
+    return result

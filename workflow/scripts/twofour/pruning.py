@@ -1,0 +1,133 @@
+"""Which weights 2:4 sparsity keeps: three algorithms, as NumPy operations on whole tensors.
+
+All go by magnitude |w|. A weight is [out, in, kh, kw] or [in, out]; a mask is a bool array of its
+shape, True where the weight is kept.
+
+References: A. Mishra et al., "Accelerating Sparse Deep Neural Networks", arXiv 2104.08378, section
+3 (2:4 and its selection by magnitude); I. Hubara et al., "Accelerated Sparse Neural Training: A
+Provable and Efficient Method to Find N:M Transposable Masks", NeurIPS 2021, section 3 (the 2-D
+masks, which are 2:4 along the outputs, too, so that the backward pass could use them as well).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+
+from .sparsity import GROUP, KEPT, input_axis
+
+Mask = Callable[[np.ndarray], np.ndarray]
+
+_CHUNK = 1 << 14  # blocks at a time: what the work needs then stays in the processor's cache
+
+
+def mask_1d(weight: np.ndarray) -> np.ndarray:
+    """Keep the 2 largest of every 4 neighbours along the input channels.
+
+    The same mask, bit for bit, as paddle.incubate.asp's mask_1d, which sorts rows of 4 one by one:
+    input channels are padded with zeros, and among equal magnitudes those that NumPy's default
+    sort of float64 puts last are kept. (Which of them is up to the processor; a stable sort would
+    not be Paddle's mask.)
+    """
+    rows, restore = _matrix(weight)
+    groups = _pad(rows, 1).reshape(-1, GROUP)
+    mask = np.ones(groups.shape, dtype=bool)
+    for start in range(0, len(groups), _CHUNK):
+        part = np.abs(groups[start : start + _CHUNK].astype(np.float64))
+        smallest = np.argsort(part, axis=1)[:, : GROUP - KEPT]
+        np.put_along_axis(mask[start : start + _CHUNK], smallest, False, axis=1)
+    return restore(mask.reshape(len(rows), -1)[:, : rows.shape[1]])
+
+
+def mask_2d_greedy(weight: np.ndarray) -> np.ndarray:
+    """In every 4×4 block of outputs × inputs, take weights from the largest down while they fit.
+
+    One fits while fewer than 2 are kept in its row and in its column. Such a choice can end with
+    7 or even 6 of the 8 that are possible. Equal magnitudes are taken in the order of the block.
+    """
+
+    def keep(blocks: np.ndarray) -> np.ndarray:
+        order = np.argsort(-blocks, axis=1, kind="stable")
+        index = np.arange(len(blocks))
+        kept = np.zeros(blocks.shape, dtype=bool)
+        rows, columns = (np.zeros((len(blocks), GROUP), dtype=np.int8) for _ in range(2))
+        for cell in order.T:
+            row, column = np.divmod(cell, GROUP)
+            fits = (rows[index, row] < KEPT) & (columns[index, column] < KEPT)
+            rows[index, row] += fits
+            columns[index, column] += fits
+            kept[index, cell] = fits
+        return kept
+
+    return _by_blocks(weight, keep)
+
+
+def mask_2d_best(weight: np.ndarray) -> np.ndarray:
+    """In every 4×4 block of outputs × inputs, keep the 2 of each row and column that weigh most.
+
+    The optimum: all 90 such patterns are tried.
+    """
+    patterns = _patterns()
+
+    def keep(blocks: np.ndarray) -> np.ndarray:
+        return patterns[np.argmax(blocks @ patterns.T.astype(np.float64), axis=1)]
+
+    return _by_blocks(weight, keep)
+
+
+ALGORITHMS: dict[str, Mask] = {
+    "mask_1d": mask_1d,
+    "mask_2d_greedy": mask_2d_greedy,
+    "mask_2d_best": mask_2d_best,
+}
+
+
+def prune(
+    weights: dict[str, np.ndarray], names: list[str], algorithm: str
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """A copy of ``weights`` with those in ``names`` pruned, and their masks."""
+    masks = {name: ALGORITHMS[algorithm](weights[name]) for name in names}
+    pruned = {name: np.where(mask, weights[name], 0) for name, mask in masks.items()}
+    return {**weights, **{n: w.astype(weights[n].dtype) for n, w in pruned.items()}}, masks
+
+
+def _matrix(weight: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    """The weight as a matrix [kernel positions × outputs, inputs], and the way back.
+
+    Outputs run fastest, so that neighbouring rows are outputs at one kernel position.
+    """
+    if input_axis(weight.shape) == 0:
+        return weight.T, lambda mask: mask.T
+    turned = np.moveaxis(weight, (0, 1), (-2, -1))  # [kh, kw, out, in]
+    rows = turned.reshape(-1, weight.shape[1])
+    return rows, lambda mask: np.moveaxis(mask.reshape(turned.shape), (-2, -1), (0, 1)).copy()
+
+
+def _by_blocks(weight: np.ndarray, keep: Mask) -> np.ndarray:
+    """The mask that ``keep`` gives for magnitudes of 4×4 blocks, [n, 16] float64 → [n, 16] bool."""
+    rows, restore = _matrix(weight)
+    padded = _pad(_pad(rows, 1), 0)
+    high, wide = padded.shape[0] // GROUP, padded.shape[1] // GROUP
+    blocks = padded.reshape(high, GROUP, wide, GROUP).swapaxes(1, 2).reshape(-1, GROUP * GROUP)
+    mask = np.empty(blocks.shape, dtype=bool)
+    for start in range(0, len(blocks), _CHUNK):
+        part = np.abs(blocks[start : start + _CHUNK].astype(np.float64))
+        mask[start : start + _CHUNK] = keep(part)
+    whole = mask.reshape(high, wide, GROUP, GROUP).swapaxes(1, 2).reshape(padded.shape)
+    return restore(whole[: rows.shape[0], : rows.shape[1]])
+
+
+def _pad(matrix: np.ndarray, axis: int) -> np.ndarray:
+    """Zeros appended along ``axis`` up to a multiple of 4."""
+    missing = -matrix.shape[axis] % GROUP
+    widths = [(0, missing if a == axis else 0) for a in range(2)]
+    return np.pad(matrix, widths) if missing else matrix
+
+
+def _patterns() -> np.ndarray:
+    """The 90 ways to keep 2 in each row and column of a 4×4 block, [90, 16] bool."""
+    rows = [[i in pair for i in range(GROUP)] for pair in itertools.combinations(range(GROUP), 2)]
+    found = np.array(list(itertools.product(rows, repeat=GROUP)))  # [6⁴, 4, 4]
+    return found[(found.sum(axis=1) == KEPT).all(axis=1)].reshape(-1, GROUP * GROUP)
