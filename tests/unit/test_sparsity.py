@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from twofour import architecture, config, sparsity
+from twofour import architecture, config, pruning, sparsity
 from twofour.errors import TwoFourError
 
 RNG = np.random.default_rng(0)
+ALL = ["*"]
 
 
 def plain_check(weight):
@@ -18,21 +19,14 @@ def plain_check(weight):
     return True
 
 
-@pytest.mark.parametrize("shape", [(8, 16, 3, 3), (4, 8, 1, 1), (16, 6)])
-def test_paddles_mask_keeps_the_two_largest_of_four(shape):
-    weight = RNG.standard_normal(shape).astype("float32")
-    pruned, masks = sparsity.prune({"w": weight}, ["w"], "mask_1d")
-    assert plain_check(pruned["w"])
-    assert sparsity.holds(pruned["w"])
-    assert masks["w"].shape == shape
-    rows = np.sort(np.abs(sparsity.groups(weight)), axis=1)
-    assert np.abs(pruned["w"]).sum() == pytest.approx(rows[:, 2:].sum(), rel=1e-6)
+def shapes(**model):
+    return architecture.resnet(config.validated({"model": model})["model"], 1000).weights
 
 
 def test_checker_sees_one_broken_group():
-    weight = sparsity.prune(
-        {"w": RNG.standard_normal((8, 8, 3, 3)).astype("float32")}, ["w"], "mask_1d"
-    )[0]["w"]
+    dense = {"w": RNG.standard_normal((8, 8, 3, 3)).astype("float32")}
+    weight = pruning.prune(dense, ["w"], "mask_1d")[0]["w"]
+    assert plain_check(weight) and sparsity.holds(weight)
     weight[3, 4:8, 1, 2] = 1
     assert not plain_check(weight)
     with pytest.raises(TwoFourError, match=r"w in here is not 2:4 sparse: 1 of 144"):
@@ -46,21 +40,35 @@ def test_checker_looks_along_input_channels_only():
     assert not sparsity.holds(np.moveaxis(weight, 0, 1))
 
 
-def test_stem_and_classifier_are_excluded_by_full_name():
-    network = architecture.resnet(config.validated({"model": {"input_channels": 4}})["model"], 1000)
-    chosen = sparsity.choose(network.weights, ["stem.conv.weight", "classifier.weight"])
-    assert len(chosen) == 52
-    one = sparsity.choose(network.weights, ["layer1.0.conv1.weight"])
-    assert set(network.weights) - set(one) == {"layer1.0.conv1.weight"}
+def test_defaults_leave_stem_and_classifier_dense():
+    defaults = config.validated({})["sparsity"]
+    given = {key: defaults[key] for key in ("include", "exclude")}
+    choices = sparsity.choose(shapes(input_channels=4), **given)
+    assert len(sparsity.chosen(choices)) == 52
+    assert choices["stem.conv.weight"].reason == "sparsity.exclude names stem.conv.weight"
 
 
-def test_only_registered_names_are_pruned():
-    both = {
-        n: RNG.standard_normal((4, 8)).astype("float32") for n in ("conv2d_1.w_0", "conv2d_10.w_0")
-    }
-    pruned, masks = sparsity.prune(both, ["conv2d_1.w_0"], "mask_1d")
-    assert list(masks) == ["conv2d_1.w_0"]
-    assert (pruned["conv2d_10.w_0"] == both["conv2d_10.w_0"]).all()
+def test_exact_names_are_exact():
+    choices = sparsity.choose(shapes(), ALL, ["layer1.0.conv1.weight"])
+    dense = [name for name, choice in choices.items() if not choice.sparse]
+    assert dense == ["stem.conv.weight", "layer1.0.conv1.weight"]
+
+
+def test_patterns_and_reasons():
+    choices = sparsity.choose(shapes(), ["layer[34].*"], ["*.shortcut.*"])
+    assert choices["layer3.0.conv2.weight"] == sparsity.Choice(
+        True, "2:4 along its 256 input channels"
+    )
+    assert choices["layer3.0.shortcut.conv.weight"].reason == "sparsity.exclude names *.shortcut.*"
+    assert "sparsity.include" in choices["layer1.0.conv2.weight"].reason
+    assert choices["stem.conv.weight"].reason == "its 3 input channels are no whole groups of 4"
+    assert len(sparsity.chosen(choices)) == 6 * 3 + 3 * 3
+
+
+@pytest.mark.parametrize("key", ["include", "exclude"])
+def test_a_pattern_that_matches_nothing_is_an_error(key):
+    with pytest.raises(TwoFourError, match=rf"sparsity.{key}: resnet50 has no weight 'layer5\.\*'"):
+        config.validated({"sparsity": {key: ["layer5.*"]}})
 
 
 def test_missing_layer_stops():
@@ -70,9 +78,13 @@ def test_missing_layer_stops():
 
 def test_report_and_density():
     weight = RNG.standard_normal((4, 8, 1, 1)).astype("float32")
-    pruned, _ = sparsity.prune({"a": weight, "b": weight}, ["a"], "mask_1d")
-    report = sparsity.report(pruned, ["b"], before={"a": weight, "b": weight})
+    dense = {"a": weight, "b": weight}
+    pruned, _ = pruning.prune(dense, ["a"], "mask_1d")
+    choices = sparsity.choose({"a": weight.shape, "b": weight.shape}, ALL, ["b"])
+    report = sparsity.report(pruned, choices, before=dense)
     a, b = report["layers"]
     assert (a["sparse"], a["density"], b["sparse"], b["density"]) == (True, 0.5, False, 1.0)
     assert 0.5 < a["kept_magnitude"] < 1 == b["kept_magnitude"]
     assert report["total"]["density"] == 0.5
+    assert report["total"]["kept_magnitude"] == a["kept_magnitude"]
+    assert sparsity.choices(report) == choices

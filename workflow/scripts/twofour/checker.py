@@ -185,7 +185,6 @@ def _read_onnx(path: Path) -> list[Layer]:
 
     try:
         model = onnx.load(str(path))
-        onnx.checker.check_model(str(path))
     except Exception as error:  # a damaged file raises almost anything
         text = str(error).strip() or type(error).__name__
         raise TwoFourError(f"cannot read {path}: {text.splitlines()[0]}") from error
@@ -239,12 +238,12 @@ class _Constants:
             elif node is None or any(a.HasField("g") for a in node.attribute):
                 self.known[current] = None
             else:
-                missing = [i for i in node.input if i and i not in self.known]
-                values = [self.known.get(i) for i in node.input if i]
-                if missing and all(v is not None for i, v in self.known.items() if i in node.input):
-                    pending += missing
-                elif missing or any(v is None for v in values):
+                inputs = [i for i in node.input if i]
+                missing = [i for i in inputs if i not in self.known]
+                if any(self.known.get(i, True) is None for i in inputs):
                     self.known[current] = None
+                elif missing:
+                    pending.append(missing[0])
                 else:
                     self._compute(node)
         return self.known[name]
@@ -254,6 +253,10 @@ class _Constants:
         from onnx.reference import ReferenceEvaluator
 
         given = {i: self.known[i] for i in node.input if i}
+        if node.op_type == "DequantizeLinear":  # the evaluator lacks those of older opsets
+            axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
+            self.known[node.output[0]] = _dequantised(*given.values(), axis=axis)
+            return
         inputs = [
             helper.make_tensor_value_info(
                 i, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape
@@ -268,3 +271,18 @@ class _Constants:
         except Exception:  # an operator that it does not know: then it is no plain constant
             results = [None] * len(outputs)
         self.known.update(zip((name for name in node.output if name), results))
+
+
+def _dequantised(
+    values: np.ndarray, scale: np.ndarray, zero: np.ndarray | None = None, *, axis: int
+) -> np.ndarray:
+    """(values - zero) · scale, the latter two being numbers or vectors along ``axis``."""
+
+    def along(vector: np.ndarray) -> np.ndarray:
+        shape = [1] * values.ndim
+        if vector.size > 1:
+            shape[axis] = -1
+        return vector.reshape(shape)
+
+    shifted = values.astype(np.int32) - (0 if zero is None else along(zero).astype(np.int32))
+    return shifted * along(scale).astype(np.float32)

@@ -1,0 +1,186 @@
+"""The independent checker on files of all kinds, whole, broken, foreign and damaged."""
+
+import json
+
+import numpy as np
+import onnx
+import paddle
+import pytest
+from conftest import program
+from onnx import TensorProto, helper, numpy_helper
+from twofour import checker, pruning, weights
+from twofour.errors import TwoFourError
+
+RNG = np.random.default_rng(0)
+
+
+def sparse(*shape):
+    weight = RNG.standard_normal(shape).astype("float32")
+    return (weight * pruning.mask_1d(weight)).astype("float32")
+
+
+def dense(*shape):
+    return RNG.standard_normal(shape).astype("float32")
+
+
+def onnx_file(path, nodes, tensors, rank=4):
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [value("x", TensorProto.FLOAT, [None] * rank)],
+        [helper.make_empty_tensor_value_info(nodes[-1].output[0])],
+        [numpy_helper.from_array(array, name) for name, array in tensors.items()],
+    )
+    opsets = [helper.make_opsetid("", 13)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), str(path))
+    return path
+
+
+def verdicts(path, required=None):
+    return {v.name: v for v in checker.check(checker.read(path), required)}
+
+
+def test_onnx_convolutions(tmp_path):
+    broken = sparse(8, 8, 3, 3)
+    broken[1, 4:7, 2, 2] = 1
+    conv = helper.make_node
+    nodes = [
+        conv("Conv", ["x", "stem"], ["a"]),
+        conv("Conv", ["a", "good"], ["b"]),
+        conv("Conv", ["b", "bad"], ["y"]),
+    ]
+    tensors = {"stem": dense(8, 3, 3, 3), "good": sparse(8, 8, 1, 1), "bad": broken}
+    found = verdicts(onnx_file(tmp_path / "m.onnx", nodes, tensors))
+    assert {n: (v.eligible, v.passed) for n, v in found.items()} == {
+        "stem": (False, True),
+        "good": (True, True),
+        "bad": (True, False),
+    }
+    assert (found["bad"].broken, found["bad"].groups) == (1, 8 * 2 * 9)
+    assert found["good"].density == 0.5
+
+
+def test_onnx_matrices_have_their_inputs_where_the_operator_says(tmp_path):
+    linear = sparse(8, 12)  # [in, out]
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"]),
+        helper.make_node("Gemm", ["a", "t"], ["b"], transB=1),
+        helper.make_node("Gemm", ["b", "g"], ["y"]),
+    ]
+    tensors = {"w": linear, "t": sparse(12, 8).T.copy(), "g": sparse(8, 4)}
+    found = verdicts(onnx_file(tmp_path / "m.onnx", nodes, tensors, rank=2))
+    assert all(v.words == "2:4" for v in found.values()), found
+    # The same numbers read the other way round are not 2:4.
+    tensors = {"w": sparse(12, 8).T.copy(), "t": sparse(8, 12), "g": sparse(8, 4)}
+    nodes[1] = helper.make_node("Gemm", ["a", "t"], ["b"], transB=1)
+    found = verdicts(onnx_file(tmp_path / "n.onnx", nodes, tensors, rank=2))
+    assert [v.passed for v in found.values()] == [False, False, True]
+
+
+def test_onnx_weights_behind_other_nodes(tmp_path):
+    quantised = np.where(sparse(8, 8, 1, 1) == 0, 3, 100).astype("uint8")  # zero point 3
+    nodes = [
+        helper.make_node("Constant", [], ["c"], value=numpy_helper.from_array(sparse(8, 4, 1, 1))),
+        helper.make_node("Identity", ["c"], ["d"]),
+        helper.make_node("Conv", ["x", "d"], ["a"]),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["dq"]),
+        helper.make_node("Conv", ["a", "dq"], ["b"]),
+        helper.make_node("Conv", ["b", "x"], ["y"]),  # no weight: it depends on the input
+    ]
+    tensors = {"q": quantised, "scale": np.float32(0.1), "zero": np.uint8(3)}
+    found = verdicts(onnx_file(tmp_path / "m.onnx", nodes, tensors))
+    assert list(found) == ["d", "dq"]
+    assert all(v.eligible and v.passed and v.density == 0.5 for v in found.values())
+
+
+def test_quantised_operator_counts_from_its_zero_point(tmp_path):
+    pattern = sparse(4, 4, 1, 1) != 0
+    weight = np.where(pattern, 9, 5).astype("uint8")
+    scalars = {"s": np.float32(1), "z": np.uint8(0), "wz": np.uint8(5), "w": weight}
+    inputs = ["x8", "s", "z", "w", "s", "wz", "s", "z"]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["x8"]),
+        helper.make_node("QLinearConv", inputs, ["y"]),
+    ]
+    found = verdicts(onnx_file(tmp_path / "m.onnx", nodes, scalars))
+    assert found["w"].passed and found["w"].density == 0.5
+
+
+class Foreign(paddle.nn.Layer):
+    """A network that is not ours."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = paddle.nn.Conv2D(4, 8, 3)
+        self.up = paddle.nn.Conv2DTranspose(8, 4, 2)
+        self.fc = paddle.nn.Linear(4, 10)
+
+    def forward(self, x):
+        return self.fc(self.up(self.conv(x)).mean(axis=[2, 3]))
+
+
+@pytest.fixture
+def foreign():
+    paddle.disable_static()
+    net = Foreign()
+    net.conv.weight.set_value(sparse(8, 4, 3, 3))
+    net.fc.weight.set_value(sparse(4, 10))
+    yield net
+    paddle.enable_static()
+
+
+def test_foreign_pdparams(foreign, tmp_path):
+    paddle.save(foreign.state_dict(), str(tmp_path / "m.pdparams"))
+    found = verdicts(tmp_path / "m.pdparams")
+    assert found["conv.weight"].words == found["fc.weight"].words == "2:4"
+    assert "bias" not in " ".join(found)
+
+
+def test_foreign_paddle_model(foreign, tmp_path):
+    spec = [paddle.static.InputSpec([None, 4, 8, 8], "float32")]
+    paddle.jit.save(foreign, str(tmp_path / "net"), input_spec=spec)
+    found = {v.operator: v for v in checker.check(checker.read(tmp_path))}
+    assert found["conv2d"].passed and found["matmul_v2"].passed
+    assert not found["conv2d_transpose"].passed  # [in, out, kh, kw]: the groups run along axis 0
+    assert found["conv2d_transpose"].groups == 8 // 4 * 4 * 2 * 2
+
+
+def test_program_prints_a_table_and_fails_on_a_broken_layer(tmp_path):
+    weights.save(tmp_path / "m.pdparams", {"good": sparse(8, 8), "bad": dense(8, 8, 1, 1)})
+    done = program("check_sparsity.py", tmp_path / "m.pdparams", check=False)
+    assert done.returncode == 1
+    assert "BREAKS 2:4" in done.stdout and "Traceback" not in done.stderr
+    assert f"not 2:4 sparse: bad in {tmp_path / 'm.pdparams'}" in done.stderr
+    out = tmp_path / "report.json"
+    program("check_sparsity.py", tmp_path / "m.pdparams", "--exclude", "b*", "--out", out)
+    (file,) = json.loads(out.read_text())
+    assert {row["name"]: row["passed"] for row in file["layers"]} == {"good": True, "bad": True}
+
+
+def test_program_requires_what_a_report_calls_sparse(tmp_path):
+    weights.save(tmp_path / "m.pdparams", {"a": sparse(8, 8), "b": dense(8, 8)})
+    for names, status in ((["a"], 0), (["a", "b"], 1), (["a", "c"], 1)):
+        rows = [{"name": n, "sparse": True, "reason": ""} for n in names]
+        (tmp_path / "s.json").write_text(json.dumps({"layers": rows}))
+        done = program(
+            *("check_sparsity.py", tmp_path / "m.pdparams", "--sparsity", tmp_path / "s.json"),
+            check=False,
+        )
+        assert done.returncode == status, done.stderr
+    assert "has no weight c" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["m.onnx", "m.pdmodel", "m.pdparams", "m.txt", "none.onnx"])
+def test_damaged_and_unknown_files_give_a_sentence(tmp_path, name):
+    if name != "none.onnx":
+        (tmp_path / name).write_bytes(b"\x08\x01garbage" * 9)
+        (tmp_path / "m.pdiparams").write_bytes(b"junk")
+    with pytest.raises(TwoFourError, match=name) as caught:
+        checker.read(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_folder_without_a_model(tmp_path):
+    with pytest.raises(TwoFourError, match=r"holds 0 \.pdmodel files"):
+        checker.read(tmp_path)

@@ -1,0 +1,265 @@
+"""Backends: what they are asked for, what they refuse, and what TensorRT's log says."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from conftest import SCRIPTS, program
+from twofour import config, deploy, hardware
+from twofour.deploy import onnxruntime, paddle_trt, profiles, sparsity_log, tensorrt
+from twofour.errors import TwoFourError
+
+BACKENDS = config.schema()["properties"]["deploy"]["properties"]["backends"]["items"]["enum"]
+NO_GPU = not hardware.gpus()
+
+
+# --- cases and places ---
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_every_backend_has_the_whole_protocol(name):
+    module = deploy.backend(name)
+    for part in ("PRECISIONS", "SPARSE_KERNELS", "NOTE", "SOURCES", "FOR_BATCHES"):
+        assert hasattr(module, part), part
+    assert all(callable(getattr(module, f)) for f in ("require", "identity", "build", "load"))
+    assert bool(module.NOTE) != module.SPARSE_KERNELS  # dense kernels are always said
+
+
+def test_backends_are_used_in_the_precisions_that_they_have():
+    found = deploy.cases(
+        {"backends": ["onnxruntime", "tensorrt", "paddle_trt"], "precisions": ["fp16", "fp32"]}
+    )
+    assert found == [
+        ("onnxruntime", "fp32"),
+        ("tensorrt", "fp16"),
+        ("tensorrt", "fp32"),
+        ("paddle_trt", "fp16"),
+        ("paddle_trt", "fp32"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("backends", "precisions", "message"),
+    [
+        (["paddle", "tensorrt"], ["fp16"], "lists none that paddle has: fp32"),
+        (["paddle"], ["fp32", "tf32"], "none of paddle has tf32"),
+    ],
+)
+def test_impossible_cases_are_named(backends, precisions, message):
+    with pytest.raises(TwoFourError, match=message):
+        deploy.cases({"backends": backends, "precisions": precisions})
+
+
+def test_a_cpu_backend_stays_on_the_cpu_beside_gpu_ones():
+    assert deploy.place("onnxruntime", {"device": "auto", "threads": 2}).device == "cpu"
+
+
+def test_a_gpu_backend_is_refused_where_the_config_says_cpu():
+    with pytest.raises(TwoFourError, match="tensorrt_sparse, which runs on NVIDIA GPUs only"):
+        deploy.place("tensorrt_sparse", {"device": "cpu", "threads": 1})
+
+
+@pytest.mark.skipif(not NO_GPU, reason="this machine has a GPU")
+@pytest.mark.parametrize("name", ["tensorrt", "tensorrt_sparse", "paddle_trt"])
+def test_a_gpu_backend_without_a_gpu_is_one_sentence(name, tmp_path):
+    arguments = ("--model", tmp_path, "--backend", name, "--out", tmp_path / "out")
+    done = program("build.py", *arguments, check=False)
+    assert done.returncode == 1
+    assert f"deploy.backends lists {name}, which needs an NVIDIA GPU" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_missing_libraries_are_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorrt", None)  # as if it were not installed
+    with pytest.raises(TwoFourError, match=r"needs NVIDIA TensorRT 8\.5 to 10"):
+        tensorrt.require()
+    monkeypatch.setattr(paddle_trt, "_versions", lambda: ((0, 0, 0), (0, 0, 0)))
+    with pytest.raises(TwoFourError, match="PaddlePaddle that was built with TensorRT"):
+        paddle_trt.require()
+    monkeypatch.setattr(paddle_trt, "_versions", lambda: ((8, 5, 3), (0, 0, 0)))
+    with pytest.raises(TwoFourError, match=r"built for TensorRT 8\.5\.3, but no TensorRT"):
+        paddle_trt.require()
+    monkeypatch.setattr(paddle_trt, "_versions", lambda: ((8, 5, 3), (10, 3, 0)))
+    with pytest.raises(TwoFourError, match=r"but the library found is 10\.3\.0"):
+        paddle_trt.require()
+
+
+def test_backends_load_without_the_libraries_that_they_use():
+    libraries = ("paddle", "tensorrt", "cuda", "onnxruntime")
+    code = (
+        "import sys\n"
+        f"for name in {libraries!r}: sys.modules[name] = None\n"
+        "from twofour import cuda, deploy\n"
+        f"for name in {BACKENDS!r}: deploy.backend(name)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=SCRIPTS, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+# --- profiles ---
+
+
+def test_an_engine_for_each_batch_size_and_one_for_evaluation():
+    made = profiles.make([32, 1, 8, 8], evaluation=64)
+    assert [p.name for p in made] == ["bs1", "bs8", "bs32", "bs1-64"]
+    assert profiles.choose(made, 8).name == "bs8"
+    assert profiles.choose(made, 7).name == "bs1-64"
+    with pytest.raises(TwoFourError, match="no engine was built for a batch of 65 images"):
+        profiles.choose(made, 65)
+
+
+def test_profiles_coincide_for_batches_of_one():
+    assert [p.name for p in profiles.make([1], evaluation=1)] == ["bs1"]
+
+
+def test_names_of_engine_files_give_the_profile_back(tmp_path):
+    for profile in profiles.make([1, 256], evaluation=48):
+        assert tensorrt._profile_of(tmp_path / f"{profile.name}.engine") == profile
+
+
+# --- TensorRT's log ---
+
+# Lines of TensorRT 8.x as users posted them (NVIDIA/TensorRT issues 1403, 2169, 4056), shortened.
+LOG_8 = [
+    "[08/05/2024-12:06:54] [I] [TRT] (Sparsity) Layers eligible for sparse math: MatMul_401, "
+    "Conv_619 + Relu_620, Conv_234 + Add_240 + Relu_241, Conv_626",
+    "[08/05/2024-12:06:54] [I] [TRT] (Sparsity) TRT inference plan picked sparse implementation "
+    "for layers: Conv_619 + Relu_620",
+]
+LOG_8_NONE = [
+    "[TensorRT] INFO: (Sparsity) Layers eligible for sparse math: Conv_0",
+    "[TensorRT] INFO: (Sparsity) TRT inference plan picked sparse implementation for layers:",
+]
+# The form of TensorRT 10; the first two lines are of an earlier pass of the builder.
+LOG_10 = [
+    "(Sparsity) Found 1 layer(s) eligible to use sparse tactics: conv9",
+    "(Sparsity) Chose 1 layer(s) using sparse tactics: conv9",
+    "(Sparsity) Found 3 layer(s) eligible to use sparse tactics: conv1 + relu1, conv2, conv3",
+    "(Sparsity) Chose 2 layer(s) using sparse tactics: conv1 + relu1, conv3",
+]
+LOG_10_COUNTS = [
+    "(Sparsity) Found 39 layer(s) eligible to use sparse tactics",
+    "(Sparsity) Chose 0 layer(s) using sparse tactics",
+]
+
+
+def test_log_of_tensorrt_8():
+    found = sparsity_log.parse(LOG_8)
+    assert found["eligible"] == [
+        "MatMul_401",
+        "Conv_619 + Relu_620",
+        "Conv_234 + Add_240 + Relu_241",
+        "Conv_626",
+    ]
+    assert found["picked"] == ["Conv_619 + Relu_620"]
+    none = sparsity_log.parse(LOG_8_NONE)
+    assert (none["eligible_count"], none["picked_count"], none["picked"]) == (1, 0, [])
+
+
+def test_log_of_tensorrt_10_counts_and_the_last_pass_counts():
+    found = sparsity_log.parse(LOG_10)
+    assert (found["eligible_count"], found["picked_count"]) == (3, 2)
+    assert found["picked"] == ["conv1 + relu1", "conv3"]
+    counts = sparsity_log.parse(LOG_10_COUNTS)
+    assert (counts["eligible_count"], counts["eligible"]) == (39, None)
+    assert (counts["picked_count"], counts["picked"]) == (0, [])
+
+
+def test_silent_log_is_not_a_count_of_zero():
+    assert set(sparsity_log.parse(["Detected 1 inputs"]).values()) == {None}
+
+
+def test_layers_of_the_network_from_fused_names():
+    engines = {
+        "bs1": sparsity_log.parse(
+            [
+                "(Sparsity) Layers eligible for sparse math: layer1.0.conv1 + p2o.Relu.1, "
+                "layer1.0.conv2 || layer1.0.shortcut.conv",
+                "(Sparsity) TRT inference plan picked sparse implementation for layers:",
+            ]
+        ),
+        "bs8": sparsity_log.parse(
+            [
+                "(Sparsity) Layers eligible for sparse math: layer1.0.conv1 + p2o.Relu.1",
+                "(Sparsity) TRT inference plan picked sparse implementation for layers: "
+                "layer1.0.conv1 + p2o.Relu.1",
+            ]
+        ),
+    }
+    layers = ["layer1.0.conv1", "layer1.0.conv2", "layer1.0.shortcut.conv", "classifier"]
+    assert deploy.sparse_layers({"engines": engines}, layers) == {
+        "layer1.0.conv1": (True, True),
+        "layer1.0.conv2": (True, False),
+        "layer1.0.shortcut.conv": (True, False),
+        "classifier": (False, False),
+    }
+    assert deploy.sparse_layers({}, layers) is None
+
+
+# --- an artifact of another machine ---
+
+
+@pytest.fixture
+def exported(tmp_path):
+    """A folder with a tiny ONNX model."""
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    value = helper.make_tensor_value_info
+    weight = numpy_helper.from_array(np.eye(3, dtype="float32"), "w")
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "g",
+        [value("x", TensorProto.FLOAT, ["N", 3])],
+        [value("y", TensorProto.FLOAT, ["N", 3])],
+        [weight],
+    )
+    opsets = [helper.make_opsetid("", 13)]
+    folder = tmp_path / "model"
+    folder.mkdir()
+    onnx.save(
+        helper.make_model(graph, opset_imports=opsets, ir_version=8), str(folder / "model.onnx")
+    )
+    return folder
+
+
+def test_build_for_another_machine_is_built_again_and_kept(exported, tmp_path, monkeypatch, caplog):
+    machine = hardware.Hardware("cpu", "some CPU", 1)
+    out = tmp_path / "built"
+    monkeypatch.setattr(onnxruntime, "identity", lambda _: {"gpu": "A100"})
+    first = deploy.build("onnxruntime", "fp32", exported, out, machine, profiles.make([1], 4))
+    assert first["identity"] == {"gpu": "A100"} and first["batches"] == [[1, 1], [1, 4]]
+    assert deploy.load(exported, out, machine)[1] == first
+
+    monkeypatch.setattr(onnxruntime, "identity", lambda _: {"gpu": "H100"})
+    before = (out / "build.json").read_bytes()
+    with caplog.at_level("WARNING", logger="twofour"):
+        _, second = deploy.load(exported, out, machine)
+    assert "was built for gpu A100, and this machine has gpu H100: building again" in caplog.text
+    assert second["identity"] == {"gpu": "H100"} and second["batches"] == first["batches"]
+    assert (out / "build.json").read_bytes() == before  # the artifact of the other machine stays
+    (again,) = out.glob("*/build.json")
+    stamp = again.stat().st_mtime_ns
+    assert deploy.load(exported, out, machine)[1] == json.loads(again.read_text())
+    assert again.stat().st_mtime_ns == stamp  # made once
+
+    monkeypatch.setattr(onnxruntime, "identity", lambda _: {"gpu": "A100"})
+    assert deploy.load(exported, out, machine)[1] == first
+
+
+def test_build_of_another_model_is_refused(exported, tmp_path):
+    machine = hardware.Hardware("cpu", "some CPU", 1)
+    deploy.build("onnxruntime", "fp32", exported, tmp_path / "built", machine)
+    with (exported / "model.onnx").open("ab") as file:
+        file.write(b"\n")
+    with pytest.raises(TwoFourError, match="was not built from the present"):
+        deploy.load(exported, tmp_path / "built", machine)
+
+
+def test_corrupt_onnx_is_one_sentence(exported, tmp_path):
+    (exported / "model.onnx").write_bytes(b"junk")
+    machine = hardware.Hardware("cpu", "some CPU", 1)
+    with pytest.raises(TwoFourError, match="onnxruntime cannot load"):
+        deploy.build("onnxruntime", "fp32", exported, tmp_path / "built", machine)
