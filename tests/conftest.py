@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from twofour import config
+from twofour import config, hardware
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ROOT / "workflow" / "scripts"
@@ -99,3 +99,11 @@ def prepared(images, tmp_path_factory) -> Path:
 @pytest.fixture
 def tiny() -> dict:
     return config.validated(TINY)
+
+
+def pytest_collection_modifyitems(items):
+    """Skip what needs a GPU where there is none."""
+    here = [item for item in items if "gpu" in item.path.relative_to(ROOT).parts]
+    if here and not hardware.gpus():
+        for item in here:
+            item.add_marker(pytest.mark.skip(reason="nvidia-smi finds no GPU on this machine"))

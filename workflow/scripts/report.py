@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Write report.html: the table, the pictures, the config and the provenance on one page.
 
-The page needs no other file and no network. Uses the config's section sparsity (algorithm).
+The page needs no other file and no network. Uses the config's
+sections sparsity (algorithm) and deploy.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from pathlib import Path
 
 import jinja2
 import yaml
-from twofour import cli, comparison, config, files, names
-from twofour.names import DENSE, PRUNED
+from twofour import cli, comparison, config, deploy, files, names
+from twofour.names import DENSE, PRUNED, SPARSE
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "report"
 PICTURES = {
@@ -29,7 +30,13 @@ def main(options) -> None:
     results = Path(options.results)
     provenance = files.read_json(results / "provenance.json")
     table = comparison.read(results / "comparison.csv")
-    branches = names.branches(config.load(options.config)["sparsity"]["algorithm"])
+    settings = config.load(options.config)
+    branches = names.branches(settings["sparsity"]["algorithm"])
+    deployed = [
+        (SPARSE + branch, files.read_json(_built(results, SPARSE + branch, *case)))
+        for branch in branches
+        for case in deploy.cases(settings["deploy"])
+    ]
     sparsity = {
         branch: files.read_json(results / f"{PRUNED}{branch}" / "sparsity.json")
         for branch in branches
@@ -39,7 +46,11 @@ def main(options) -> None:
     )
     page = environment.get_template("report.html.j2").render(
         run=provenance["config"]["run"],
-        words=[comparison.words(table), *(_sparsity_words(sparsity[b]) for b in branches)],
+        words=[
+            comparison.words(table),
+            *(_sparsity_words(sparsity[b]) for b in branches),
+            *_kernel_words(deployed),
+        ],
         headings=comparison.headings(table),
         notes=comparison.notes(table),
         rows=comparison.cells(table),
@@ -71,6 +82,31 @@ def _sparsity_words(report: dict) -> str:
         f"their magnitude{permuted}; least in {least['name'].replace('.weight', '')}, "
         f"{100 * least['kept_magnitude']:.1f} %."
     )
+
+
+def _built(results: Path, model: str, backend: str, precision: str) -> Path:
+    return results / "deploy" / model / f"{backend}-{precision}" / deploy.BUILD
+
+
+def _kernel_words(deployed: list[tuple[str, dict]]) -> list[str]:
+    """A sentence for each deployed model whose backend says which layers run on sparse kernels."""
+    sentences = []
+    for model, record in deployed:
+        engines = {
+            name: facts
+            for name, facts in record.get("engines", {}).items()
+            if facts["eligible_count"] is not None and facts["picked_count"] is not None
+        }
+        if record["sparse_kernels"] and engines:
+            counts = ", ".join(
+                f"{facts['picked_count']} of {facts['eligible_count']} in the engine {name}"
+                for name, facts in engines.items()
+            )
+            sentences.append(
+                f"{model} in {record['backend']} {record['precision']}: of the layers that sparse "
+                f"kernels fit, TensorRT found them faster than dense ones for {counts}."
+            )
+    return sentences
 
 
 def _svg(path: Path) -> str:

@@ -228,33 +228,38 @@ def _accuracy_outcome(rows: pd.DataFrame, branch: str) -> str:
 
 
 def _speed_words(table: pd.DataFrame) -> list[str]:
-    gains, losses, level = [], [], []
-    for _, row in table[table["model"].map(names.kind) == SPARSE].iterrows():
-        entry = _case_words(row)
+    gains, losses, level = [], [], {}
+    sparse = table[table["model"].map(names.kind) == SPARSE]
+    for _, row in sparse.iterrows():
         if row["speedup_low"] > 1 + NOISE:
-            gains.append(entry)
+            gains.append(_case_words(row))
         elif row["speedup_high"] < 1 - NOISE:
-            losses.append(entry)
+            losses.append(_case_words(row))
         else:
-            level.append(entry)
-    several = table["model"].map(names.kind).eq(SPARSE).sum() > len(table[CASE].drop_duplicates())
-    who = "A sparse model" if several else "The sparse model"
+            level.setdefault(f"{row['backend']} {row['precision']}", []).append(row["speedup"])
+    who = "A sparse model" if sparse["model"].nunique() > 1 else "The sparse model"
     sentences = []
     if gains:
         sentences.append(f"{who} was faster than the dense one in {_list(gains)}.")
     if losses:
-        sentences.append(f"{who if not gains else 'It'} was slower in {_list(losses)}.")
+        sentences.append(f"{who} was slower than the dense one in {_list(losses)}.")
     if level:
+        rest = "the other cases of " if gains or losses else ""
+        cases = [f"{case} ({_range(ratios)} ×)" for case, ratios in level.items()]
         start = "No speed was gained or lost beyond the noise of the measurement"
-        sentences.append(f"{start} in {_list(level)}.")
+        sentences.append(f"{start} in {rest}{_list(cases)}.")
     blind = list(table[~table["sparse_kernels"].astype(bool)]["backend"].unique())
     if blind:
         sentences.append(
             f"No gain was to be expected from {_list(blind)}, which "
-            f"{'runs' if len(blind) == 1 else 'run'} dense kernels, so that a difference there is "
-            "noise."
+            f"{'runs' if len(blind) == 1 else 'run'} dense kernels."
         )
     return sentences
+
+
+def _range(ratios: list[float]) -> str:
+    low, high = (f"{ratio:.2f}" for ratio in (min(ratios), max(ratios)))
+    return low if low == high else f"{low} to {high}"
 
 
 def _case_words(row: pd.Series) -> str:

@@ -51,7 +51,7 @@ def training(histories: dict[str, pd.DataFrame], path: Path) -> None:
     right.set(xlabel="epoch", ylabel="top-1 (%)", title="Top-1 on the validation images")
     for axes in (left, right):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend(frameon=False)
+    _legend_below(figure, left)
     _save(figure, path)
 
 
@@ -88,9 +88,9 @@ def accuracy_and_throughput(table: pd.DataFrame, path: Path) -> None:
         place.set_xticks(np.arange(len(sizes)), [str(size) for size in sizes])
         place.set(xlabel="batch size", ylabel="img/s", title=f"Throughput: {backend} {precision}")
         place.grid(axis="x", visible=False)
-        place.legend(frameon=False, fontsize=8)
     for place in places[len(cases) :]:
         place.set_visible(False)
+    _legend_below(figure, places[0])
     _save(figure, path)
 
 
@@ -182,8 +182,16 @@ def _branch_numbers(models) -> dict[str, int]:
     return {"": 0, **{branch: number for number, branch in enumerate(found)}}
 
 
+def _legend_below(figure, axes) -> None:
+    """The legend of ``axes``, for the whole figure, where it covers nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=4, frameon=False
+    )
+
+
 def _save(figure, path: Path) -> None:
     figure.tight_layout()
     with atomic(path) as temporary:
-        figure.savefig(temporary, format="svg", metadata={"Date": None})
+        figure.savefig(temporary, format="svg", bbox_inches="tight", metadata={"Date": None})
     plt.close(figure)

@@ -37,7 +37,7 @@ STAGES: dict[str, list[str]] = {
     "compare": ["sparsity.algorithm", "deploy", "benchmark.batch_sizes"],
     "plot": ["sparsity.algorithm", "deploy"],
     "provenance": list(config.schema()["properties"]),
-    "report": ["sparsity.algorithm"],
+    "report": ["sparsity.algorithm", "deploy"],
     "accept": ["accept"],
 }
 

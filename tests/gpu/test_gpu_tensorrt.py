@@ -1,0 +1,101 @@
+"""TensorRT on a real GPU: agreement with a reference, sparse kernels, engines that fit."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from twofour import deploy, hardware, pruning
+from twofour.deploy import profiles
+
+CHANNELS, SIZE = 256, 14
+TOLERANCE = {"fp32": 1e-4, "tf32": 1e-2, "fp16": 2e-2}
+
+
+def network(folder, sparse):
+    """Two 3×3 convolutions of 256 channels and a softmax, large enough for sparse kernels."""
+    rng = np.random.default_rng(0)
+    shape = (CHANNELS, CHANNELS, 3, 3)
+    weights = {f"conv{i}.weight": rng.standard_normal(shape).astype("float32") for i in range(2)}
+    if sparse:
+        weights, _ = pruning.prune(weights, list(weights), "mask_1d")
+    nodes, last = [], "images"
+    for name, weight in weights.items():
+        weights[name] = weight / np.sqrt((weight**2).sum(axis=(1, 2, 3), keepdims=True))
+        layer = name.partition(".")[0]
+        nodes += [
+            helper.make_node("Conv", [last, name], [layer], name=layer, pads=[1, 1, 1, 1]),
+            helper.make_node("Relu", [layer], [f"{layer}.relu"]),
+        ]
+        last = f"{layer}.relu"
+    nodes += [
+        helper.make_node("GlobalAveragePool", [last], ["pool"]),
+        helper.make_node("Flatten", ["pool"], ["flat"]),
+        helper.make_node("Softmax", ["flat"], ["probabilities"]),
+    ]
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "network",
+        [value("images", TensorProto.FLOAT, ["N", CHANNELS, SIZE, SIZE])],
+        [value("probabilities", TensorProto.FLOAT, ["N", CHANNELS])],
+        [numpy_helper.from_array(w, name) for name, w in weights.items()],
+    )
+    folder.mkdir()
+    opsets = [helper.make_opsetid("", 13)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    onnx.save(model, str(folder / "model.onnx"))
+    return model
+
+
+@pytest.fixture
+def machine():
+    pytest.importorskip("tensorrt", reason="TensorRT's Python package is not installed")
+    return hardware.Hardware("gpu", hardware.gpus()[0]["name"], 1)
+
+
+def images(count):
+    shape = (count, CHANNELS, SIZE, SIZE)
+    return np.random.default_rng(count).standard_normal(shape).astype("float32")
+
+
+@pytest.mark.parametrize("precision", list(TOLERANCE))
+@pytest.mark.parametrize("name", ["tensorrt", "tensorrt_sparse"])
+def test_agrees_with_the_reference(tmp_path, machine, name, precision):
+    from onnx.reference import ReferenceEvaluator
+
+    model = network(tmp_path / "model", sparse=True)
+    batches = profiles.make([1, 4], evaluation=6)
+    record = deploy.build(name, precision, tmp_path / "model", tmp_path / "b", machine, batches)
+    predict, loaded = deploy.load(tmp_path / "model", tmp_path / "b", machine)
+    assert loaded == record
+    reference = ReferenceEvaluator(model)
+    for count in (4, 1, 6, 3, 4):
+        (expected,) = reference.run(None, {"images": images(count)})
+        np.testing.assert_allclose(predict(images(count)), expected, atol=TOLERANCE[precision])
+        assert predict.device_seconds > 0
+
+
+def test_sparse_weights_are_eligible_and_dense_ones_are_not(tmp_path, machine):
+    batches = profiles.make([32], evaluation=32)
+    counts = {}
+    for sparse in (True, False):
+        model = tmp_path / f"model {sparse}"
+        network(model, sparse)
+        out = tmp_path / f"built {sparse}"
+        record = deploy.build("tensorrt_sparse", "fp16", model, out, machine, batches)
+        counts[sparse] = record["engines"]["bs32"]["eligible_count"]
+    assert counts == {True: 2, False: 0}
+
+
+def test_engine_of_another_machine_is_built_again(tmp_path, machine, monkeypatch):
+    from twofour.deploy import tensorrt
+
+    network(tmp_path / "model", sparse=True)
+    real = tensorrt.identity
+    monkeypatch.setattr(tensorrt, "identity", lambda m: {**real(m), "gpu": "another"})
+    batches = profiles.make([1], evaluation=2)
+    deploy.build("tensorrt", "fp32", tmp_path / "model", tmp_path / "b", machine, batches)
+    monkeypatch.setattr(tensorrt, "identity", real)
+    predict, record = deploy.load(tmp_path / "model", tmp_path / "b", machine)
+    assert record["identity"] == real(machine)
+    predict(images(2))

@@ -1,0 +1,177 @@
+"""Our side of the TensorRT backend, run against stand-ins: what a GPU does is for tests/gpu."""
+
+import json
+import sys
+import types
+
+import doubles
+import numpy as np
+import pytest
+from twofour import architecture, cuda, deploy, hardware
+from twofour.deploy import profiles, tensorrt
+from twofour.errors import TwoFourError
+
+GPU = {"name": "NVIDIA A100", "driver_version": "535.1", "compute_cap": "8.0"}
+MACHINE = hardware.Hardware("gpu", GPU["name"], 1)
+
+
+@pytest.fixture(params=["8.5.3.1", "10.3.0"])
+def library(request, monkeypatch):
+    """TensorRT of two generations, and the driver, as stand-ins."""
+    driver = doubles.Driver()
+    trt = doubles.tensorrt(request.param, driver)
+    trt.driver = driver
+    monkeypatch.setitem(sys.modules, "tensorrt", trt)
+    monkeypatch.setattr(cuda, "_driver", lambda: driver)
+    monkeypatch.setattr(cuda, "_context", None)
+    for module in (hardware, tensorrt):
+        monkeypatch.setattr(module, "gpus", lambda: [GPU])
+    return trt
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A tiny network, exported as the pipeline does it."""
+    from conftest import TINY
+    from twofour import config, export, model, program
+
+    settings = config.validated(TINY)
+    network = architecture.resnet(settings["model"], 4)
+    built = program.build_inference(network, settings["data"], "cpu")
+    rng = np.random.default_rng(0)
+    shapes = {v.name: tuple(v.shape) for v in built.main.list_vars() if v.persistable}
+    state = {
+        name: (np.abs(rng.standard_normal(shapes[name])) * 0.3 + 0.1).astype("float32")
+        for name in model.state_names(network)
+    }
+    folder = tmp_path_factory.mktemp("exported")
+    export.export(network, state, settings["data"], folder)
+    return folder
+
+
+def images(count):
+    return np.random.default_rng(count).standard_normal((count, 3, 32, 32)).astype("float32")
+
+
+def build(exported, out, name="tensorrt", precision="fp16"):
+    batches = profiles.make([1, 5], evaluation=7)
+    return deploy.build(name, precision, exported, out, MACHINE, batches)
+
+
+def test_outputs_are_those_of_the_onnx_file_for_every_batch(library, exported, tmp_path):
+    record = build(exported, tmp_path)
+    assert (record["version"], record["driver"]) == (library.__version__, "535.1")
+    assert record["identity"] == {
+        "tensorrt": library.__version__,
+        "gpu": "NVIDIA A100",
+        "compute_capability": "8.0",
+    }
+    assert record["sources"].keys() == {"model.onnx"}
+    predict, _ = deploy.load(exported, tmp_path, MACHINE)
+    cpu = hardware.Hardware("cpu", "some CPU", 1)
+    reference = deploy.backend("onnxruntime").load(exported, tmp_path, "fp32", cpu)
+    for count in (5, 1, 7, 3, 5, 2):  # exact engines and the ranged one, there and back
+        np.testing.assert_allclose(predict(images(count)), reference(images(count)), rtol=1e-5)
+        assert predict.device_seconds > 0
+    with pytest.raises(TwoFourError, match="no engine was built for a batch of 8 images"):
+        predict(images(8))
+
+
+def test_a_batch_is_copied_run_between_two_events_and_waited_for(library, exported, tmp_path):
+    build(exported, tmp_path)
+    predict, _ = deploy.load(exported, tmp_path, MACHINE)
+    predict(images(5))
+    wanted = ["to device", "event", "execute", "event", "to host", "wait"]
+    assert library.driver.calls == wanted
+    first = predict(images(5))
+    kept = first.copy()
+    predict(images(5) + 1)
+    assert np.array_equal(first, kept)  # the caller's array is no buffer of ours
+
+
+def test_engines_follow_the_profiles_and_the_precision(library, exported, tmp_path):
+    build(exported, tmp_path, precision="fp32")
+    shapes = [(low[0], high[0]) for low, high, _ in library.builds]
+    assert shapes == [(1, 1), (5, 5), (1, 7)]
+    assert all(flags == frozenset() for *_, flags in library.builds)
+    assert {p.name for p in tmp_path.glob("*.engine")} == {
+        "bs1.engine",
+        "bs5.engine",
+        "bs1-7.engine",
+    }
+    library.builds.clear()
+    build(exported, tmp_path / "tf32", precision="tf32")
+    assert {flags for *_, flags in library.builds} == {frozenset({"tf32"})}
+    library.builds.clear()
+    build(exported, tmp_path / "sparse", "tensorrt_sparse", "fp16")
+    assert {flags for *_, flags in library.builds} == {frozenset({"tf32", "fp16", "sparse"})}
+
+
+def test_build_json_lists_the_layers_by_our_names(library, exported, tmp_path):
+    record = build(exported, tmp_path, "tensorrt_sparse")
+    assert record["sparse_kernels"] is True and record["note"] == ""
+    assert list(record["engines"]) == ["bs1", "bs5", "bs1-7"]
+    facts = record["engines"]["bs5"]
+    assert (facts["layers"], facts["sparse_tactics"]) == (2, 1)
+    assert (facts["eligible_count"], facts["picked_count"]) == (17, 9)
+    found = deploy.sparse_layers(record, ["stem.conv", "layer1.0.conv1", "layer1.0.conv2"])
+    assert found == {
+        "stem.conv": (True, True),
+        "layer1.0.conv1": (True, False),
+        "layer1.0.conv2": (True, True),
+    }
+    dense = build(exported, tmp_path / "dense")
+    assert dense["engines"]["bs5"]["eligible_count"] is None
+    assert deploy.sparse_layers(dense, ["stem.conv"]) is None
+
+
+def test_another_gpu_gets_engines_of_its_own(library, exported, tmp_path, monkeypatch):
+    build(exported, tmp_path)
+    builds = len(library.builds)
+    other = {**GPU, "name": "NVIDIA H100", "compute_cap": "9.0"}
+    monkeypatch.setattr(tensorrt, "gpus", lambda: [other])
+    machine = hardware.Hardware("gpu", "NVIDIA H100", 1)
+    predict, record = deploy.load(exported, tmp_path, machine)
+    assert record["identity"]["gpu"] == "NVIDIA H100"
+    assert len(library.builds) == 2 * builds
+    predict(images(3))
+    deploy.load(exported, tmp_path, machine)
+    assert len(library.builds) == 2 * builds
+
+
+def test_timings_are_kept_for_the_next_build(library, exported, tmp_path):
+    build(exported, tmp_path)
+    first = (tmp_path / "timing.cache").read_bytes()
+    build(exported, tmp_path)
+    assert len((tmp_path / "timing.cache").read_bytes()) == 2 * len(first) > 0
+
+
+def test_damaged_engine_and_onnx_are_one_sentence(library, exported, tmp_path):
+    build(exported, tmp_path)
+    (tmp_path / "bs5.engine").write_bytes(b"junk")
+    predict, _ = deploy.load(exported, tmp_path, MACHINE)
+    with pytest.raises(TwoFourError, match=r"cannot load .*bs5\.engine: the plan is damaged"):
+        predict(images(5))
+    (tmp_path / "model.onnx").write_bytes(b"\xff\xff")
+    with pytest.raises(TwoFourError, match=r"TensorRT cannot read .*model\.onnx: no ONNX file"):
+        build(tmp_path, tmp_path / "out")
+
+
+def test_precision_that_the_gpu_lacks(library, exported, tmp_path):
+    library.Builder.platform_has_fast_fp16 = False
+    with pytest.raises(TwoFourError, match="NVIDIA A100 has no fast fp16, only fp32, tf32"):
+        build(exported, tmp_path)
+
+
+def test_driver_errors_are_told(monkeypatch):
+    failing = types.SimpleNamespace(
+        cuInit=lambda flags: (100,), cuGetErrorString=lambda status: (0, b"no device")
+    )
+    monkeypatch.setattr(cuda, "_driver", lambda: failing)
+    with pytest.raises(TwoFourError, match="the NVIDIA driver reports: no device"):
+        cuda.require()
+
+
+def test_record_is_json(library, exported, tmp_path):
+    record = build(exported, tmp_path)
+    assert json.loads((tmp_path / "build.json").read_text()) == record
