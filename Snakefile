@@ -18,6 +18,12 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/compare.smk"
 
 
+# Better now than after hours of training. (On a cluster the machine that submits need not have a GPU.)
+onstart:
+    if workflow.local_exec:
+        require_devices()
+
+
 rule all:
     default_target: True
     input:

@@ -1,3 +1,4 @@
+import json
 import math
 import re
 
@@ -39,6 +40,14 @@ def test_defaults_are_the_published_recipe():
         ({"data": {"crop_area": [0.9, 0.1]}}, "data.crop_area: the first number"),
         ({"train": {"epochs": 2}}, "train.warmup_epochs (5) is above train.epochs (2)"),
         ({"sparsity": {"exclude": ["stem.conv.wight"]}}, "did you mean stem.conv.weight?"),
+        (
+            {"sparsity": {"algorithm": "mask_3d"}},
+            'sparsity.algorithm is "mask_3d", but must be one',
+        ),
+        ({"sparsity": {"algorithm": []}}, "or a list of 1 or more entries"),
+        ({"sparsity": {"include": []}}, "sparsity.include is [], but must be a list of 1 or more"),
+        ({"evaluation": {"tolerance": 0.1}}, "evaluation.tolerance is 0.1, but must be a mapping"),
+        ({"evaluation": {"tolerance": {"fp61": 1}}}, "unknown key evaluation.tolerance.fp61"),
         ([1], "the configuration must be a mapping"),
     ],
 )
@@ -84,9 +93,17 @@ def test_imagenet_config_keeps_the_recipe():
     assert config.validated(given)["model"]["name"] == "resnet50"
 
 
-def test_every_key_is_documented():
+def leaves(node, prefix=""):
+    for name, child in node["properties"].items():
+        if "properties" in child:
+            yield from leaves(child, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", child
+
+
+def test_every_key_is_documented_with_its_default():
     text = (ROOT / "config" / "README.md").read_text()
-    for name, node in config.schema()["properties"].items():
-        for key in node.get("properties", {"": None}):
-            full = f"{name}.{key}".rstrip(".")
-            assert f"| `{full}` |" in text, full
+    for key, node in leaves(config.schema()):
+        (line,) = [line for line in text.splitlines() if line.startswith(f"| `{key}` |")]
+        assert line.endswith(f"| `{json.dumps(node['default'])}` |"), line
+        assert node["description"][1:] in line

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT, TINY, make_images, merged, program, snakemake
-from twofour import checker, export, masks, sources, sparsity, weights
+from twofour import checker, export, hardware, masks, sources, sparsity, weights
 
 pytestmark = pytest.mark.workflow
 RUN = "results/tiny"
@@ -471,3 +471,17 @@ def test_demo_configuration_plans_the_digits(tmp_path):
     shutil.copy(ROOT / "config" / "config.yaml", tmp_path / "config")
     done = snakemake(tmp_path, "--cores", 1, "-n")
     assert "rule digits" in done.stdout + done.stderr
+
+
+@pytest.mark.skipif(bool(hardware.gpus()), reason="this machine has a GPU")
+def test_missing_gpu_stops_before_anything_runs(run):
+    """And not after hours of training; a plan can still be made."""
+    changes = {"run": "gpu", "deploy": {"backends": ["onnxruntime", "tensorrt"]}}
+    config = merged(yaml.safe_load((run / "config.yaml").read_text()), changes)
+    (run / "gpu.yaml").write_text(yaml.safe_dump(config))
+    done = snakemake(run, "--configfile", "gpu.yaml", "--cores", 2, check=False)
+    assert done.returncode != 0
+    assert "deploy.backends lists tensorrt, which runs on NVIDIA GPUs only" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (run / "results" / "gpu" / "dataset").exists()
+    snakemake(run, "--configfile", "gpu.yaml", "--cores", 2, "-n")

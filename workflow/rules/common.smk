@@ -57,3 +57,11 @@ wildcard_constraints:
 def settings(stage):
     """The part of the configuration that a stage sees; as a parameter it decides what reruns."""
     return stages.settings(stage, CONFIG)
+
+
+def require_devices():
+    """Stop if this machine lacks what a backend of the configuration needs."""
+    try:
+        deploy.require(CONFIG)
+    except TwoFourError as error:
+        raise WorkflowError(f"configuration: {error}")
