@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake
 
-.PHONY: run test lint clean lock unlock
+.PHONY: run test test-faults lint clean lock unlock
 
 run: $(VENV)/.installed
 	@$(if $(CONFIG),test -f "$(CONFIG)" || { echo "error: CONFIG=$(CONFIG): there is no such file" >&2; exit 1; },:)
@@ -14,6 +14,10 @@ run: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	@$(BIN)/python -m pytest
+
+# All faults, also the many minutes of them that make test leaves out.
+test-faults: $(VENV)/.installed
+	@$(BIN)/python -m pytest tests/faults -m "long or not long" -s
 
 lint: $(VENV)/.installed
 	@$(BIN)/ruff check .

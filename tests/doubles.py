@@ -24,7 +24,12 @@ class Driver:
     class CUstream_flags:  # noqa: N801 (its name there)
         CU_STREAM_NON_BLOCKING = 1
 
-    def __init__(self) -> None:
+    class CUdevice_attribute:  # noqa: N801
+        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = 0
+        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 1
+
+    def __init__(self, gpu: dict) -> None:
+        self.gpu = gpu
         self.memory: dict[int, ctypes.Array] = {}
         self.calls: list[str] = []
 
@@ -44,6 +49,12 @@ class Driver:
 
     def cuDeviceGet(self, number):  # noqa: N802
         return 0, number
+
+    def cuDeviceGetName(self, length, device):  # noqa: N802
+        return 0, self.gpu["name"].encode() + b"\0\0"
+
+    def cuDeviceGetAttribute(self, attribute, device):  # noqa: N802
+        return 0, int(self.gpu["compute_cap"].split(".")[attribute])
 
     def cuDevicePrimaryCtxRetain(self, device):  # noqa: N802
         return 0, "context"
@@ -110,7 +121,10 @@ def tensorrt(version: str, driver: Driver) -> types.SimpleNamespace:
             return types.SimpleNamespace(serialize=lambda: content + b"+")
 
         def set_timing_cache(self, cache, ignore_mismatch):
+            if b"other" in cache.serialize():
+                return False
             self.cache = cache
+            return True
 
         def get_timing_cache(self):
             return self.cache

@@ -38,7 +38,7 @@ def onnx_file(path, nodes, tensors, rank=4):
 
 
 def verdicts(path, required=None):
-    return {v.name: v for v in checker.check(checker.read(path), required)}
+    return {v.name: v for v in checker.check(checker.read(path).layers, required)}
 
 
 def test_onnx_convolutions(tmp_path):
@@ -107,6 +107,66 @@ def test_quantised_operator_counts_from_its_zero_point(tmp_path):
     assert found["w"].passed and found["w"].density == 0.5
 
 
+def test_constant_on_the_left_and_shared_weights(tmp_path):
+    nodes = [
+        helper.make_node("MatMul", ["left", "x"], ["a"]),
+        helper.make_node("Gemm", ["turned", "a"], ["b"], transA=1),
+        helper.make_node("Gemm", ["b", "both"], ["c"]),
+        helper.make_node("Gemm", ["c", "both"], ["y"], transB=1),
+    ]
+    both = sparse(8, 8)
+    tensors = {"left": sparse(8, 8).T.copy(), "turned": sparse(8, 8), "both": both}
+    layers = checker.read(onnx_file(tmp_path / "m.onnx", nodes, tensors, rank=2)).layers
+    found = [(v.name, v.passed) for v in checker.check(layers)]
+    assert found == [("left", True), ("turned", True), ("both", True), ("both", False)]
+    tensors["left"] = dense(8, 8)
+    layers = checker.read(onnx_file(tmp_path / "n.onnx", nodes, tensors, rank=2)).layers
+    assert not checker.check(layers)[0].passed
+
+
+def test_grouped_transposed_convolution_is_judged_by_group(tmp_path):
+    weight = sparse(4, 4, 1, 1)
+    nodes = [helper.make_node("ConvTranspose", ["x", "w"], ["y"], group=2)]
+    found = verdicts(onnx_file(tmp_path / "m.onnx", nodes, {"w": weight}))
+    assert not found["w"].eligible  # 2 inputs in each group
+
+
+def test_eight_bit_floats_below_one_are_no_zeros(tmp_path):
+    weight = np.full((8, 8), 0.25, "float32")
+    tensor = helper.make_tensor("w8", TensorProto.FLOAT8E4M3FN, (8, 8), weight.ravel())
+    nodes = [
+        helper.make_node("DequantizeLinear", ["w8", "s"], ["w"]),
+        helper.make_node("MatMul", ["x", "w"], ["y"]),
+    ]
+    path = onnx_file(tmp_path / "m.onnx", nodes, {"s": np.float32(1)}, rank=2)
+    model = onnx.load(str(path))
+    model.graph.initializer.append(tensor)
+    onnx.save(model, str(path))
+    found = checker.check(checker.read(path).layers)
+    assert all(v.density == 1 and not v.passed for v in found)
+
+
+def test_what_no_known_operator_reads_is_named(tmp_path):
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"]),
+        helper.make_node("Einsum", ["a", "e"], ["y"], equation="ij,jk->ik"),
+    ]
+    path = onnx_file(tmp_path / "m.onnx", nodes, {"w": sparse(8, 8), "e": dense(8, 8)}, rank=2)
+    assert checker.read(path).others == ["e"]
+    done = program("check_sparsity.py", path)
+    assert "not checked, since no operator known here reads them: e" in done.stderr
+
+
+def test_circular_graph_ends(tmp_path):
+    nodes = [
+        helper.make_node("Identity", ["b"], ["a"]),
+        helper.make_node("Identity", ["a"], ["b"]),
+        helper.make_node("MatMul", ["x", "a"], ["c"]),
+        helper.make_node("MatMul", ["c", "w"], ["y"]),
+    ]
+    assert list(verdicts(onnx_file(tmp_path / "m.onnx", nodes, {"w": sparse(8, 8)}))) == ["w"]
+
+
 class Foreign(paddle.nn.Layer):
     """A network that is not ours."""
 
@@ -140,7 +200,7 @@ def test_foreign_pdparams(foreign, tmp_path):
 def test_foreign_paddle_model(foreign, tmp_path):
     spec = [paddle.static.InputSpec([None, 4, 8, 8], "float32")]
     paddle.jit.save(foreign, str(tmp_path / "net"), input_spec=spec)
-    found = {v.operator: v for v in checker.check(checker.read(tmp_path))}
+    found = {v.operator: v for v in checker.check(checker.read(tmp_path).layers)}
     assert found["conv2d"].passed and found["matmul_v2"].passed
     assert not found["conv2d_transpose"].passed  # [in, out, kh, kw]: the groups run along axis 0
     assert found["conv2d_transpose"].groups == 8 // 4 * 4 * 2 * 2
@@ -153,7 +213,8 @@ def test_program_prints_a_table_and_fails_on_a_broken_layer(tmp_path):
     assert "BREAKS 2:4" in done.stdout and "Traceback" not in done.stderr
     assert f"not 2:4 sparse: bad in {tmp_path / 'm.pdparams'}" in done.stderr
     out = tmp_path / "report.json"
-    program("check_sparsity.py", tmp_path / "m.pdparams", "--exclude", "b*", "--out", out)
+    exclude = ("--exclude", "b*", "--exclude", "goo?")
+    program("check_sparsity.py", tmp_path / "m.pdparams", *exclude, "--out", out)
     (file,) = json.loads(out.read_text())
     assert {row["name"]: row["passed"] for row in file["layers"]} == {"good": True, "bad": True}
 
@@ -182,5 +243,8 @@ def test_damaged_and_unknown_files_give_a_sentence(tmp_path, name):
 
 
 def test_folder_without_a_model(tmp_path):
-    with pytest.raises(TwoFourError, match=r"holds 0 \.pdmodel files"):
+    with pytest.raises(TwoFourError, match="is a folder with no model; name the file"):
+        checker.read(tmp_path)
+    (tmp_path / "a.pdparams").write_bytes(b"")
+    with pytest.raises(TwoFourError, match=r"with a\.pdparams; name the file"):
         checker.read(tmp_path)

@@ -61,8 +61,9 @@ def test_dirty_files_are_rejected_with_their_reason(tmp_path):
     assert reasons["really.png"] == "the extension lies: .png file with JPEG content"
     assert reasons["anim.jpg"] == "GIF images are not supported"
     assert "line break" in reasons["line\nbreak.jpg"]
-    with pytest.raises(TwoFourError, match=r"7 of 87 files.*data.max_rejected"):
+    with pytest.raises(TwoFourError, match=r"7 of 87 files.*data.max_rejected.*out/refused\.csv"):
         prepare(root, tmp_path / "out", max_rejected=0.01)
+    assert "cut.jpg" in (tmp_path / "out" / "refused.csv").read_text()
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK", "RGBA", "P", "LA", "1"])

@@ -18,14 +18,13 @@ MACHINE = hardware.Hardware("gpu", GPU["name"], 1)
 @pytest.fixture(params=["8.5.3.1", "10.3.0"])
 def library(request, monkeypatch):
     """TensorRT of two generations, and the driver, as stand-ins."""
-    driver = doubles.Driver()
+    driver = doubles.Driver(GPU)
     trt = doubles.tensorrt(request.param, driver)
     trt.driver = driver
     monkeypatch.setitem(sys.modules, "tensorrt", trt)
     monkeypatch.setattr(cuda, "_driver", lambda: driver)
     monkeypatch.setattr(cuda, "_context", None)
-    for module in (hardware, tensorrt):
-        monkeypatch.setattr(module, "gpus", lambda: [GPU])
+    monkeypatch.setattr(tensorrt, "gpus", lambda: [GPU])
     return trt
 
 
@@ -129,7 +128,7 @@ def test_another_gpu_gets_engines_of_its_own(library, exported, tmp_path, monkey
     build(exported, tmp_path)
     builds = len(library.builds)
     other = {**GPU, "name": "NVIDIA H100", "compute_cap": "9.0"}
-    monkeypatch.setattr(tensorrt, "gpus", lambda: [other])
+    monkeypatch.setattr(library.driver, "gpu", other)
     machine = hardware.Hardware("gpu", "NVIDIA H100", 1)
     predict, record = deploy.load(exported, tmp_path, machine)
     assert record["identity"]["gpu"] == "NVIDIA H100"
@@ -144,6 +143,26 @@ def test_timings_are_kept_for_the_next_build(library, exported, tmp_path):
     first = (tmp_path / "timing.cache").read_bytes()
     build(exported, tmp_path)
     assert len((tmp_path / "timing.cache").read_bytes()) == 2 * len(first) > 0
+    (tmp_path / "timing.cache").write_bytes(b"other version's")
+    build(exported, tmp_path)
+    assert (tmp_path / "timing.cache").read_bytes() == first
+
+
+def test_engines_for_other_batches_do_not_stay(library, exported, tmp_path):
+    """They would be of an older model, and be taken for batches that they fit best."""
+    deploy.build("tensorrt", "fp32", exported, tmp_path, MACHINE, profiles.make([3], 9))
+    build(exported, tmp_path)
+    assert not (tmp_path / "bs3.engine").exists()
+    assert len(list(tmp_path.glob("*.engine"))) == 3
+
+
+def test_tensorrt_that_cannot_start_is_a_sentence(library, exported, tmp_path):
+    def fails(logger):
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    library.Builder = fails
+    with pytest.raises(TwoFourError, match="TensorRT cannot start on this machine"):
+        build(exported, tmp_path)
 
 
 def test_damaged_engine_and_onnx_are_one_sentence(library, exported, tmp_path):

@@ -150,7 +150,7 @@ def test_each_file_was_checked_and_folding_keeps_the_pattern(run, tmp_path):
         config.set_optim_cache_dir(str(tmp_path / model))
         config.enable_save_optim_model(True)
         inference.create_predictor(config)
-        folded = checker.check(checker.read(tmp_path / model))
+        folded = checker.check(checker.read(tmp_path / model).layers)
         assert {v.operator for v in folded} >= {"fused_conv2d"}  # it did fold
         assert sum(v.eligible and v.broken == 0 for v in folded) == 16
 
@@ -235,6 +235,7 @@ KEYS = {
     "sparsity.include": (["layer*"], PRUNED),
     "sparsity.exclude": (["stem.conv.weight"], PRUNED),
     "sparsity.permute": (True, {"permuted", *PRUNED}),
+    "sparsity.require_learnt": (False, PRUNED),
     "deploy.backends": (["paddle"], COMPARED),
     "evaluation.batch_size": (9, {"evaluate", *COMPARED}),
     "evaluation.tolerance": ({"fp32": 0.01}, {"evaluate", *COMPARED}),

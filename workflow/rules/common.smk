@@ -11,7 +11,7 @@ from snakemake.utils import update_config
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from twofour import deploy, names, stages
+from twofour import architecture, deploy, names, sparsity, stages
 from twofour.config import from_command_line, require_root, validated
 from twofour.dataset import fingerprint
 from twofour.errors import TwoFourError
@@ -23,6 +23,15 @@ try:
     CONFIG = validated(config)
     if CONFIG["data"]["source"] == "folder":
         require_root(CONFIG)
+    # The number of classes, not known yet, does not matter here.
+    NETWORK = architecture.resnet(CONFIG["model"], classes=2)
+    sparsity.require_some(
+        sparsity.choose(
+            NETWORK.weights,
+            CONFIG["sparsity"]["include"],
+            CONFIG["sparsity"]["exclude"],
+        )
+    )
     CASES = deploy.cases(CONFIG["deploy"])
 except TwoFourError as error:
     raise WorkflowError(f"configuration: {error}")
@@ -31,7 +40,9 @@ RESULTS = f"results/{CONFIG['run']}"
 
 # Jobs find the programs by $SCRIPTS: with a path in the rules, a moved repository would rerun all.
 # They use the Python that runs Snakemake, unless Snakemake gives them an environment of their own.
-PREFIX = f"export SCRIPTS={shlex.quote(str(SCRIPTS))}; "
+# They replace the shell (exec), so that Snakemake is their parent, and end when it does (TWOFOUR_TIED).
+# NumPy gets no threads of its own: one of them might catch a signal while PaddlePaddle loads.
+PREFIX = f"export SCRIPTS={shlex.quote(str(SCRIPTS))} TWOFOUR_TIED=1 OPENBLAS_NUM_THREADS=1; "
 if not workflow.deployment_settings.deployment_method:
     PREFIX += f"export PATH={shlex.quote(dirname(sys.executable))}:$PATH; "
 shell.prefix(PREFIX)
@@ -55,8 +66,11 @@ wildcard_constraints:
 
 
 def settings(stage):
-    """The part of the configuration that a stage sees; as a parameter it decides what reruns."""
-    return stages.settings(stage, CONFIG)
+    """The part of the configuration that a stage sees; as a parameter it decides what reruns.
+
+    A function, since Snakemake would look for wildcards in a text with braces.
+    """
+    return lambda wildcards: stages.settings(stage, CONFIG)
 
 
 def require_devices():

@@ -28,7 +28,7 @@ rule comparison:
         code=stages.code("compare"),
         results=lambda wildcards, output: dirname(output[0]),
     shell:
-        'python "$SCRIPTS"/compare.py --config {params.config:q} --results {params.results:q}'
+        'exec python "$SCRIPTS"/compare.py --config {params.config:q} --results {params.results:q}'
         " --log {log:q}"
 
 
@@ -52,7 +52,7 @@ rule plots:
         code=stages.code("plot"),
         results=lambda wildcards, input: dirname(input[0]),
     shell:
-        'python "$SCRIPTS"/plot.py --config {params.config:q} --results {params.results:q}'
+        'exec python "$SCRIPTS"/plot.py --config {params.config:q} --results {params.results:q}'
         " --log {log:q}"
 
 
@@ -71,7 +71,7 @@ rule provenance:
         code=stages.code("provenance"),
         results=lambda wildcards, output: dirname(output[0]),
     shell:
-        'python "$SCRIPTS"/provenance.py --config {params.config:q} --results {params.results:q}'
+        'exec python "$SCRIPTS"/provenance.py --config {params.config:q} --results {params.results:q}'
         " --log {log:q}"
 
 
@@ -94,7 +94,7 @@ rule report:
         code=stages.code("report"),
         results=lambda wildcards, output: dirname(output[0]),
     shell:
-        'python "$SCRIPTS"/report.py --config {params.config:q} --results {params.results:q}'
+        'exec python "$SCRIPTS"/report.py --config {params.config:q} --results {params.results:q}'
         " --log {log:q}"
 
 
@@ -113,5 +113,5 @@ rule accept:
         code=stages.code("accept"),
         results=lambda wildcards, output: dirname(output[0]),
     shell:
-        'python "$SCRIPTS"/accept.py --config {params.config:q} --results {params.results:q}'
+        'exec python "$SCRIPTS"/accept.py --config {params.config:q} --results {params.results:q}'
         " --log {log:q}"

@@ -25,7 +25,7 @@ rule digits:
     params:
         code=stages.code("make_digits"),
     shell:
-        'python "$SCRIPTS"/make_digits.py --out {output:q} --log {log:q}'
+        'exec python "$SCRIPTS"/make_digits.py --out {output:q} --log {log:q}'
 
 
 rule dataset:
@@ -51,5 +51,5 @@ rule dataset:
         state=IMAGES_STATE,
         out=lambda wildcards, output: dirname(output[0]),
     shell:
-        'python "$SCRIPTS"/prepare_dataset.py --config {params.config:q} --root {params.images:q}'
+        'exec python "$SCRIPTS"/prepare_dataset.py --config {params.config:q} --root {params.images:q}'
         " --workers {threads} --out {params.out:q} --log {log:q}"

@@ -20,7 +20,7 @@ rule export:
         code=stages.code("export"),
         out=lambda wildcards, output: dirname(output[0]),
     shell:
-        'python "$SCRIPTS"/export.py --config {params.config:q} --weights {input.weights:q}'
+        'exec python "$SCRIPTS"/export.py --config {params.config:q} --weights {input.weights:q}'
         " --classes {input.classes:q} --out {params.out:q} --log {log:q}"
 
 
@@ -45,7 +45,7 @@ rule checked:
     params:
         code=stages.code("check_sparsity"),
     shell:
-        'python "$SCRIPTS"/check_sparsity.py {input.weights:q} {input.paddle:q} {input.onnx:q}'
+        'exec python "$SCRIPTS"/check_sparsity.py {input.weights:q} {input.paddle:q} {input.onnx:q}'
         " --sparsity {input.sparsity:q} --out {output:q} --log {log:q}"
 
 
@@ -70,11 +70,11 @@ rule build:
         # Only some backends are built for certain batch sizes, and rebuilt for others.
         config=lambda wildcards: settings(
             "build_for_batches" if deploy.for_batches(wildcards.backend) else "build"
-        ),
+        )(wildcards),
         code=lambda wildcards: stages.code("build", f"deploy.{wildcards.backend}"),
         model=lambda wildcards, input: dirname(input[0]),
         out=lambda wildcards, output: dirname(output[0]),
     shell:
-        'python "$SCRIPTS"/build.py --config {params.config:q} --model {params.model:q}'
+        'exec python "$SCRIPTS"/build.py --config {params.config:q} --model {params.model:q}'
         " --backend {wildcards.backend} --precision {wildcards.precision}"
         " --out {params.out:q} --log {log:q}"

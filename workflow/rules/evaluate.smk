@@ -22,7 +22,7 @@ rule evaluate:
         model=lambda wildcards, input: dirname(dirname(input.build)),
         build=lambda wildcards, input: dirname(input.build),
     shell:
-        'python "$SCRIPTS"/evaluate.py --config {params.config:q} --data {params.data:q}'
+        'exec python "$SCRIPTS"/evaluate.py --config {params.config:q} --data {params.data:q}'
         " --model {params.model:q} --build {params.build:q} --weights {input.weights:q}"
         " --out {output:q} --log {log:q}"
 
@@ -52,6 +52,6 @@ rule benchmark:
         models=lambda wildcards, input: [dirname(dirname(build)) for build in input.builds],
         builds=lambda wildcards, input: [dirname(build) for build in input.builds],
     shell:
-        'python "$SCRIPTS"/benchmark.py --config {params.config:q} --data {params.data:q}'
+        'exec python "$SCRIPTS"/benchmark.py --config {params.config:q} --data {params.data:q}'
         " --model {params.models:q} --build {params.builds:q}"
         " --batch-size {wildcards.batch_size} --out {output:q} --log {log:q}"

@@ -3,7 +3,8 @@
 
 rule permuted:
     input:
-        f"{RESULTS}/dense/model.pdparams",
+        dense=f"{RESULTS}/dense/model.pdparams",
+        training=f"{RESULTS}/dense/train.json",
     output:
         [f"{RESULTS}/permuted/{name}" for name in ("model.pdparams", "permutation.json")],
     log:
@@ -18,13 +19,14 @@ rule permuted:
         code=stages.code("permute"),
         out=lambda wildcards, output: dirname(output[0]),
     shell:
-        'python "$SCRIPTS"/permute.py --config {params.config:q} --weights {input:q}'
-        " --threads {threads} --out {params.out:q} --log {log:q}"
+        'exec python "$SCRIPTS"/permute.py --config {params.config:q} --weights {input.dense:q}'
+        " --training {input.training:q} --threads {threads} --out {params.out:q} --log {log:q}"
 
 
 rule pruned:
     input:
         dense=f"{RESULTS}/dense/model.pdparams",
+        training=f"{RESULTS}/dense/train.json",
         permuted=branch(
             CONFIG["sparsity"]["permute"],
             then=f"{RESULTS}/permuted/model.pdparams",
@@ -52,5 +54,5 @@ rule pruned:
         ),
         out=lambda wildcards, output: dirname(output[0]),
     shell:
-        'python "$SCRIPTS"/prune.py --config {params.config:q} {params.weights:q}'
-        " --algorithm {params.algorithm} --out {params.out:q} --log {log:q}"
+        'exec python "$SCRIPTS"/prune.py --config {params.config:q} {params.weights:q}'
+        " --training {input.training:q} --algorithm {params.algorithm} --out {params.out:q} --log {log:q}"

@@ -25,7 +25,7 @@ rule dense:
         data=lambda wildcards, input: dirname(input[0]),
         out=lambda wildcards, output: dirname(output[0]),
     shell:
-        'python "$SCRIPTS"/train.py --config {params.config:q} --data {params.data:q}'
+        'exec python "$SCRIPTS"/train.py --config {params.config:q} --data {params.data:q}'
         " --out {params.out:q} --log {log:q}"
 
 
@@ -51,5 +51,5 @@ rule sparse:
         start=lambda wildcards, input: dirname(input[-1]),
         out=lambda wildcards, output: dirname(output[0]),
     shell:
-        'python "$SCRIPTS"/train.py --config {params.config:q} --data {params.data:q}'
+        'exec python "$SCRIPTS"/train.py --config {params.config:q} --data {params.data:q}'
         " --start {params.start:q} --out {params.out:q} --log {log:q}"

@@ -38,8 +38,10 @@ def main(options) -> None:
     paths, _ = images.val
 
     def batches() -> Iterator[np.ndarray]:
-        # A list shorter than a batch is repeated, so that every batch is full.
-        full = paths * -(-batch_size // len(paths))
+        # Only full batches: a short list is repeated, and what is left of a long one is dropped.
+        full = (paths * -(-batch_size // len(paths)))[
+            : max(1, len(paths) // batch_size) * batch_size
+        ]
         loader = Loader(
             full,
             batch_size,
@@ -54,7 +56,7 @@ def main(options) -> None:
                 yield pictures
 
     files_too = measure.end_to_end(predictors, batches, steps)
-    for out, (_, built) in loaded.items():
+    for model, (out, (_, built)) in zip(options.model, loaded.items()):
         result = {
             "backend": built["backend"],
             "precision": built["precision"],
@@ -73,7 +75,7 @@ def main(options) -> None:
         files.write_json(out, result)
         cli.log.info(
             "%s: %.1f img/s, %.2f ms a batch of %d (median); from files %.1f img/s",
-            Path(out).parent.parent.name,
+            model,
             fixed[out]["throughput_img_s"],
             fixed[out]["latency_ms"]["p50"],
             batch_size,

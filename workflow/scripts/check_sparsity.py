@@ -8,7 +8,6 @@ were not made here, and prints what it finds of each layer. Exit status 1 if a l
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 
 from twofour import checker, cli, files, patterns, sparsity
@@ -16,25 +15,31 @@ from twofour.errors import TwoFourError
 
 
 def main(options) -> None:
-    os.environ.setdefault("GLOG_minloglevel", "2")  # PaddlePaddle's own notices
     listed = None
     if options.sparsity:
         listed = _listed(options.sparsity)
     report, failed = [], []
     for path in options.file:
-        layers = checker.read(path)
+        contents = checker.read(path)
+        layers = contents.layers
         names = [layer.name for layer in layers]
         if listed is not None:
             missing = [name for name in listed if name not in names]
             if missing:
                 raise TwoFourError(f"{path} has no weight {missing[0]}, which should be 2:4 sparse")
         patterns.require(options.exclude, names, "--exclude", path)
-        candidates = listed or [v.name for v in checker.check(layers) if v.required]
+        candidates = listed
+        if candidates is None:
+            candidates = [v.name for v in checker.check(layers) if v.required]
         required = [n for n in candidates if not patterns.first_match(n, options.exclude)]
         verdicts = checker.check(layers, required)
         _print(path, verdicts)
         report.append(
-            {"file": path, "layers": [{**asdict(v), "passed": v.passed} for v in verdicts]}
+            {
+                "file": path,
+                "layers": [{**asdict(v), "passed": v.passed} for v in verdicts],
+                "not_checked": contents.others,
+            }
         )
         failed += [f"{v.name} in {path}" for v in verdicts if not v.passed]
         cli.log.info(
@@ -44,14 +49,22 @@ def main(options) -> None:
             len(verdicts),
             sum(v.required and v.passed for v in verdicts),
         )
+        if contents.others:
+            cli.log.warning(
+                "%s: not checked, since no operator known here reads them: %s",
+                path,
+                ", ".join(contents.others),
+            )
     if options.out:
         files.write_json(options.out, report)
     if failed:
-        more = f" and {len(failed) - 3} others" if len(failed) > 3 else ""
-        raise TwoFourError(
-            f"not 2:4 sparse: {', '.join(failed[:3])}{more}; "
-            "--exclude names layers that are meant to be dense"
+        more = f" and {len(failed) - 3} more" if len(failed) > 3 else ""
+        remedy = (
+            f"{options.sparsity} says that they are"
+            if options.sparsity
+            else "name layers that are meant to be dense by --exclude, or give a sparsity.json"
         )
+        raise TwoFourError(f"not 2:4 sparse: {', '.join(failed[:3])}{more}; {remedy}")
 
 
 def _listed(path: str) -> list[str]:
@@ -79,10 +92,10 @@ if __name__ == "__main__":
     parser.add_argument("file", nargs="+", metavar="FILE", help=checker.KINDS)
     parser.add_argument(
         "--exclude",
-        nargs="+",
+        action="append",
         default=[],
         metavar="PATTERN",
-        help="layers that need not be sparse; * ? and [abc] are wildcards",
+        help="layers that need not be sparse; * ? and [abc] are wildcards; may be given again",
     )
     parser.add_argument(
         "--sparsity", metavar="FILE", help="a sparsity.json: only what it calls sparse must be so"

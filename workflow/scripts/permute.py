@@ -2,7 +2,7 @@
 """Reorder a network's channels so that 2:4 pruning keeps more of its magnitude.
 
 Writes the permuted weights, after a check that they give the same outputs. Uses the config's
-seed and its sections data (image_size), model and sparsity (include and exclude).
+seed and its sections data (image_size), model and sparsity (all but algorithm and permute).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from twofour import (
     config,
     files,
     hardware,
+    metrics,
     permutation,
     pruning,
     sparsity,
@@ -30,10 +31,12 @@ IMAGES = 4
 
 def main(options) -> None:
     settings = config.load(options.config)
+    if options.training and settings["sparsity"]["require_learnt"]:
+        metrics.require_learnt(files.read_json(options.training), options.training)
     hardware.start({"device": "cpu", "threads": options.threads})
     dense = weights.load(options.weights)
     network = architecture.resnet(settings["model"], weights.classes(dense, options.weights))
-    weights.require(dense, network.weights, options.weights)
+    weights.require_shapes(dense, network.weights, options.weights)
     chosen = {key: settings["sparsity"][key] for key in ("include", "exclude")}
     names = sparsity.chosen(sparsity.choose(network.weights, **chosen))
     start = time.perf_counter()
@@ -102,5 +105,8 @@ if __name__ == "__main__":
     parser = cli.parser(__doc__)
     parser.add_argument("--weights", required=True, metavar="FILE", help="dense model.pdparams")
     parser.add_argument("--threads", default="auto", metavar="N", help="processor threads")
+    parser.add_argument(
+        "--training", metavar="FILE", help="its train.json: refuse what did not learn"
+    )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
     cli.run(main, parser)

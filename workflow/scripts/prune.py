@@ -1,28 +1,26 @@
 #!/usr/bin/env python3
 """Prune a dense network to 2:4 sparsity, without retraining.
 
-Uses the config's sections model and sparsity (include and exclude).
+Uses the config's sections model and sparsity (all but algorithm and permute).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from twofour import architecture, cli, config, files, masks, pruning, sparsity, weights
-from twofour.errors import TwoFourError
+from twofour import architecture, cli, config, files, masks, metrics, pruning, sparsity, weights
 
 
 def main(options) -> None:
     settings = config.load(options.config)
+    if options.training and settings["sparsity"]["require_learnt"]:
+        metrics.require_learnt(files.read_json(options.training), options.training)
     dense = weights.load(options.weights)
     network = architecture.resnet(settings["model"], weights.classes(dense, options.weights))
-    weights.require(dense, network.weights, options.weights)
+    weights.require_shapes(dense, network.weights, options.weights)
     choices = sparsity.choose(network.weights, **_patterns(settings))
+    sparsity.require_some(choices)
     names = sparsity.chosen(choices)
-    if not names:
-        raise TwoFourError(
-            "no layer is left to prune: lengthen sparsity.include or shorten sparsity.exclude"
-        )
     pruned, kept = pruning.prune(dense, names, options.algorithm)
     sparsity.require(pruned, names, "the pruned network")
     report = sparsity.report(pruned, choices, before=dense)
@@ -70,5 +68,8 @@ if __name__ == "__main__":
         "--unpermuted", metavar="FILE", help="the weights before permutation, to compare with"
     )
     parser.add_argument("--algorithm", default="mask_1d", choices=list(pruning.ALGORITHMS))
+    parser.add_argument(
+        "--training", metavar="FILE", help="its train.json: refuse what did not learn"
+    )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
     cli.run(main, parser)

@@ -16,6 +16,7 @@ from twofour import (
     dataset,
     files,
     hardware,
+    lock,
     masks,
     sources,
     sparsity,
@@ -43,10 +44,11 @@ def main(options) -> None:
 
     from twofour import training  # loads PaddlePaddle, so not before its threads are set
 
-    run = training.Training(
-        settings, machine, precision, network, images, identity, out, initial, kept
-    )
-    summary = run.run()
+    with lock.exclusive(out / training.CHECKPOINTS):
+        run = training.Training(
+            settings, machine, precision, network, images, identity, out, initial, kept
+        )
+        summary = run.run()
     if kept is not None:
         trained = weights.load(out / "model.pdparams")
         sparsity.require(trained, kept, str(out / "model.pdparams"))

@@ -15,33 +15,36 @@ import numpy as np
 
 from . import sparsity, weights
 from .errors import TwoFourError
+from .hardware import import_paddle
 
 # operator: which input is the weight, which its zero point (if any), and where the input channels
 # are: an axis, counted from the front for convolutions, from the back for matrices
 _ONNX_OPERATORS = {
-    "Conv": (1, None, 1),
-    "FusedConv": (1, None, 1),
-    "ConvTranspose": (1, None, 0),
-    "ConvInteger": (1, 3, 1),
-    "QLinearConv": (3, 5, 1),
-    "Gemm": (1, None, -2),
-    "FusedGemm": (1, None, -2),
-    "MatMul": (1, None, -2),
-    "MatMulInteger": (1, 3, -2),
-    "QLinearMatMul": (3, 5, -2),
+    "Conv": [(1, None, 1)],
+    "FusedConv": [(1, None, 1)],
+    "ConvTranspose": [(1, None, 0)],
+    "ConvInteger": [(1, 3, 1)],
+    "QLinearConv": [(3, 5, 1)],
+    "Gemm": [(1, None, -2), (0, None, -1)],
+    "FusedGemm": [(1, None, -2), (0, None, -1)],
+    "MatMul": [(1, None, -2), (0, None, -1)],
+    "FusedMatMul": [(1, None, -2), (0, None, -1)],
+    "MatMulInteger": [(1, 3, -2), (0, 2, -1)],
+    "QLinearMatMul": [(3, 5, -2), (0, 2, -1)],
 }
 _PADDLE_OPERATORS = {
-    "conv2d": ("Filter", 1),
-    "depthwise_conv2d": ("Filter", 1),
-    "conv3d": ("Filter", 1),
-    "fused_conv2d": ("Filter", 1),
-    "fused_conv2d_add_act": ("Filter", 1),
-    "conv2d_fusion": ("Filter", 1),
-    "conv2d_transpose": ("Filter", 0),
-    "fc": ("W", -2),
-    "mul": ("Y", -2),
-    "matmul": ("Y", -2),
-    "matmul_v2": ("Y", -2),
+    "conv2d": [("Filter", 1)],
+    "depthwise_conv2d": [("Filter", 1)],
+    "conv3d": [("Filter", 1)],
+    "fused_conv2d": [("Filter", 1)],
+    "fused_conv2d_add_act": [("Filter", 1)],
+    "conv2d_fusion": [("Filter", 1)],
+    "conv2d_transpose": [("Filter", 0)],
+    "depthwise_conv2d_transpose": [("Filter", 0)],
+    "fc": [("W", -2)],
+    "mul": [("Y", -2), ("X", -1)],
+    "matmul": [("Y", -2), ("X", -1)],
+    "matmul_v2": [("Y", -2), ("X", -1)],
 }
 KINDS = ".pdparams, .onnx, .pdmodel, or a folder with an exported Paddle model"
 
@@ -54,6 +57,14 @@ class Layer:
     operator: str
     weight: np.ndarray
     axis: int
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The layers of a file, and the names of other fixed tensors that no known operator reads."""
+
+    layers: list[Layer]
+    others: list[str]
 
 
 @dataclass(frozen=True)
@@ -111,7 +122,7 @@ def check(layers: Iterable[Layer], required: Iterable[str] | None = None) -> lis
     return verdicts
 
 
-def read(path: str | Path) -> list[Layer]:
+def read(path: str | Path) -> Contents:
     """The layers of a model file; TwoFourError if it cannot be read or holds none.
 
     Takes ``.pdparams`` (layers are told by their shapes: 2 dimensions [in, out] are a linear layer,
@@ -123,24 +134,28 @@ def read(path: str | Path) -> list[Layer]:
     if path.is_dir():
         found = sorted(path.glob("*.pdmodel"))
         if len(found) != 1:
-            raise TwoFourError(
-                f"the folder {path} holds {len(found)} .pdmodel files; name the one that is meant"
-            )
+            known = sorted(p.name for p in path.iterdir() if p.suffix in (".onnx", ".pdparams"))
+            what = ", ".join([*(p.name for p in found), *known]) or "no model"
+            raise TwoFourError(f"{path} is a folder with {what}; name the file that is meant")
         path = found[0]
+    if path.suffix == ".pdiparams":
+        path = path.with_suffix(".pdmodel")
+    if path.is_file() and path.stat().st_size == 0:
+        raise TwoFourError(f"{path} is empty")
     if path.suffix == ".pdparams":
-        layers = _read_pdparams(path)
+        contents = _read_pdparams(path)
     elif path.suffix == ".onnx":
-        layers = _read_onnx(path)
+        contents = _read_onnx(path)
     elif path.suffix == ".pdmodel":
-        layers = _read_paddle(path)
+        contents = _read_paddle(path)
     else:
         raise TwoFourError(f"{path} is of no kind that can be checked: {KINDS}")
-    if not layers:
+    if not contents.layers:
         raise TwoFourError(f"{path} holds no convolution and no linear layer with fixed weights")
-    return layers
+    return contents
 
 
-def _read_pdparams(path: Path) -> list[Layer]:
+def _read_pdparams(path: Path) -> Contents:
     layers = []
     for name, weight in weights.load(path).items():
         if name.endswith("asp_mask"):  # paddle.incubate.asp keeps its masks beside the weights
@@ -149,12 +164,16 @@ def _read_pdparams(path: Path) -> list[Layer]:
             layers.append(Layer(name, "linear", weight, 0))
         elif 3 <= weight.ndim <= 5:
             layers.append(Layer(name, "conv", weight, 1))
-    return layers
+    return Contents(layers, [])
 
 
-def _read_paddle(path: Path) -> list[Layer]:
+def _read_paddle(path: Path) -> Contents:
+    import_paddle()
     import paddle
 
+    _require_program(path)
+    if not path.with_suffix(".pdiparams").is_file():
+        raise TwoFourError(f"{path.with_suffix('.pdiparams')}, the weights of {path}, is missing")
     paddle.enable_static()
     executor = paddle.static.Executor(paddle.CPUPlace())
     scope = paddle.static.Scope()
@@ -162,58 +181,131 @@ def _read_paddle(path: Path) -> list[Layer]:
         with paddle.static.scope_guard(scope):
             program, _, _ = paddle.static.load_inference_model(str(path.with_suffix("")), executor)
     except Exception as error:  # a damaged file raises almost anything
-        text = str(error).strip() or type(error).__name__
-        raise TwoFourError(
-            f"cannot read {path} with its .pdiparams: {text.splitlines()[-1]}"
-        ) from error
-    fixed = {v.name for v in program.list_vars() if v.persistable}
-    layers: dict[str, Layer] = {}
+        text = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
+        raise TwoFourError(f"cannot read {path} with its .pdiparams: {text}") from error
+    tensors = {
+        v.name: np.array(scope.find_var(v.name).get_tensor())
+        for v in program.list_vars()
+        if v.persistable and v.name not in ("feed", "fetch")
+    }
+    origin = {name: name for name in tensors}  # what a tensor was made of
+    layers: dict[tuple, Layer] = {}
+    judged = set()
     for op in program.global_block().ops:
-        slot, axis = _PADDLE_OPERATORS.get(op.type, (None, 0))
-        if slot is None or not op.input(slot) or op.input(slot)[0] not in fixed:
-            continue
-        name = op.input(slot)[0]
-        weight = np.array(scope.find_var(name).get_tensor())
-        if any(op.has_attr(key) and op.attr(key) for key in ("trans_y", "transpose_Y")):
-            axis = -1
-        layers.setdefault(name, Layer(name, op.type, weight, axis % weight.ndim))
-    return list(layers.values())
+        _follow_paddle(op, tensors, origin)
+        for slot, axis in _PADDLE_OPERATORS.get(op.type, []):
+            if slot not in op.input_names or not op.input(slot):
+                continue
+            name = op.input(slot)[0]
+            weight = tensors.get(name)
+            if weight is None or weight.ndim < 2:
+                continue
+            letter = slot.lower()
+            flags = (f"trans_{letter}", f"transpose_{slot}")
+            if slot in "XY" and any(op.has_attr(f) and op.attr(f) for f in flags):
+                axis = -3 - axis  # -1 and -2 change places
+            count = op.attr("groups") if op.has_attr("groups") else 1
+            _add(layers, name, op.type, weight, axis, count)
+            judged.add(origin[name])
+    return Contents(list(layers.values()), _unjudged(tensors, set(origin.values()) - judged))
 
 
-def _read_onnx(path: Path) -> list[Layer]:
+def _follow_paddle(op, tensors: dict[str, np.ndarray], origin: dict[str, str]) -> None:
+    """Compute what ``op`` makes of a fixed tensor by turning, reshaping or converting it."""
+    if op.type not in ("transpose2", "reshape2", "cast") or op.input("X")[0] not in tensors:
+        return
+    source, target = op.input("X")[0], op.output("Out")[0]
+    value = tensors[source]
+    if op.type == "transpose2":
+        value = value.transpose(op.attr("axis"))
+    elif op.type == "reshape2":
+        value = value.reshape(op.attr("shape"))
+    tensors[target], origin[target] = value, origin[source]
+
+
+def _add(layers: dict, name: str, operator: str, weight: np.ndarray, axis: int, groups: int):
+    """Add a layer; a weight that is read in two ways is two layers."""
+    axis %= weight.ndim
+    if axis == 0 and weight.ndim > 2 and groups > 1:  # a transposed convolution in groups
+        weight = weight.reshape(groups, -1, *weight.shape[1:])
+        axis = 1
+    layers.setdefault((name, axis), Layer(name, operator, weight, axis))
+
+
+def _unjudged(tensors: dict[str, np.ndarray], names: Iterable[str]) -> list[str]:
+    """Those of ``names`` that look like weights: at least two dimensions that are not 1."""
+    return sorted(n for n in names if sum(size > 1 for size in tensors[n].shape) >= 2)
+
+
+def _require_program(path: Path) -> None:
+    """Raise TwoFourError if the file is no Paddle program; loading some such files crashes."""
+    from google.protobuf.message import DecodeError
+    from paddle.base.proto import framework_pb2
+
+    found = framework_pb2.ProgramDesc()
+    try:
+        found.ParseFromString(path.read_bytes())
+    except OSError as error:
+        raise TwoFourError(f"cannot read {path}: {error.strerror or error}") from error
+    except DecodeError as error:
+        raise TwoFourError(f"cannot read {path}: it is no Paddle program") from error
+    if not found.blocks:
+        raise TwoFourError(f"cannot read {path}: it is no Paddle program")
+
+
+def _read_onnx(path: Path) -> Contents:
     import onnx
+    from onnx import inliner
 
     try:
         model = onnx.load(str(path))
+        if model.functions:
+            model = inliner.inline_local_functions(model)
     except Exception as error:  # a damaged file raises almost anything
         text = str(error).strip() or type(error).__name__
         raise TwoFourError(f"cannot read {path}: {text.splitlines()[0]}") from error
+    if not model.graph.node:
+        raise TwoFourError(f"cannot read {path}: it is no ONNX model, or one without operators")
     constants = _Constants(model)
-    layers: dict[str, Layer] = {}
+    layers: dict[tuple, Layer] = {}
     for node in model.graph.node:
-        index, zero_index, axis = _ONNX_OPERATORS.get(node.op_type, (None, None, 0))
-        if index is None or len(node.input) <= index:
-            continue
-        name = node.input[index]
-        weight = constants.value(name)
-        if weight is None or weight.ndim < 2:
-            continue
-        if zero_index is not None and len(node.input) > zero_index and node.input[zero_index]:
-            zero = constants.value(node.input[zero_index])
-            if zero is not None:
-                per_output = (-1,) + (1,) * (weight.ndim - 1) if axis == 1 else (1, -1)
-                zero = zero.reshape(per_output) if zero.size > 1 else zero.reshape(())
-                weight = weight.astype(np.int32) - zero.astype(np.int32)
-        if any(a.name == "transB" and a.i for a in node.attribute):
-            axis = -1
-        layers.setdefault(name, Layer(name, node.op_type, weight, axis % weight.ndim))
-    return list(layers.values())
+        for index, zero_index, axis in _ONNX_OPERATORS.get(node.op_type, []):
+            name = node.input[index] if len(node.input) > index else ""
+            weight = constants.value(name) if name else None
+            if weight is None or weight.ndim < 2:
+                continue
+            if zero_index is not None and len(node.input) > zero_index and node.input[zero_index]:
+                zero = constants.value(node.input[zero_index])
+                if zero is not None:
+                    weight = _shifted(weight, zero, 0 if axis == 1 else -1)
+            flag = "transA" if index == 0 else "transB"
+            if any(a.name == flag and a.i for a in node.attribute):
+                axis = -3 - axis  # -1 and -2 change places
+            count = next((a.i for a in node.attribute if a.name == "group"), 1)
+            _add(layers, name, node.op_type, weight, axis, count)
+    left = set(constants.initializers) - constants.asked
+    return Contents(
+        list(layers.values()), _unjudged({name: constants.value(name) for name in left}, left)
+    )
+
+
+def _shifted(values: np.ndarray, zero: np.ndarray, axis: int) -> np.ndarray:
+    """``values`` minus their zero point: a number, a vector along ``axis``, or as many as values.
+
+    In float32, which holds 8-bit integers and floats exactly.
+    """
+    if zero.ndim < 2 or zero.ndim != values.ndim:
+        shape = [1] * values.ndim
+        shape[axis] = -1
+        zero = zero.reshape(shape)
+    return values.astype(np.float32) - zero.astype(np.float32)
 
 
 class _Constants:
     """Values of an ONNX graph that do not depend on its inputs, computed where that is needed.
 
     Exporters put weights behind Constant, Identity, Transpose, Cast or DequantizeLinear nodes.
+    ``asked`` collects the initializers that were needed for what was asked for.
     """
 
     def __init__(self, model) -> None:
@@ -224,6 +316,7 @@ class _Constants:
         self.initializers = {t.name: t for t in model.graph.initializer}
         self.producers = {name: node for node in model.graph.node for name in node.output}
         self.known: dict[str, np.ndarray | None] = {}
+        self.asked: set[str] = set()
 
     def value(self, name: str) -> np.ndarray | None:
         """The tensor ``name``, or None if it depends on the inputs of the graph."""
@@ -235,12 +328,14 @@ class _Constants:
                 pending.pop()
             elif current in self.initializers:
                 self.known[current] = self.to_array(self.initializers[current])
+                self.asked.add(current)
             elif node is None or any(a.HasField("g") for a in node.attribute):
                 self.known[current] = None
             else:
                 inputs = [i for i in node.input if i]
                 missing = [i for i in inputs if i not in self.known]
-                if any(self.known.get(i, True) is None for i in inputs):
+                circular = any(i in pending for i in missing)
+                if circular or any(self.known.get(i, True) is None for i in inputs):
                     self.known[current] = None
                 elif missing:
                     pending.append(missing[0])
@@ -249,14 +344,20 @@ class _Constants:
         return self.known[name]
 
     def _compute(self, node) -> None:
+        given = {i: self.known[i] for i in node.input if i}
+        try:
+            if node.op_type == "DequantizeLinear":  # the evaluator lacks those of older opsets
+                results = [_dequantised(node, *given.values())]
+            else:
+                results = self._evaluate(node, given)
+        except Exception:  # an operator that is not known here: then it is no plain constant
+            results = [None] * len(node.output)
+        self.known.update(zip((name for name in node.output if name), results))
+
+    def _evaluate(self, node, given: dict[str, np.ndarray]) -> list:
         from onnx import helper
         from onnx.reference import ReferenceEvaluator
 
-        given = {i: self.known[i] for i in node.input if i}
-        if node.op_type == "DequantizeLinear":  # the evaluator lacks those of older opsets
-            axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
-            self.known[node.output[0]] = _dequantised(*given.values(), axis=axis)
-            return
         inputs = [
             helper.make_tensor_value_info(
                 i, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape
@@ -266,23 +367,21 @@ class _Constants:
         outputs = [helper.make_empty_tensor_value_info(name) for name in node.output if name]
         graph = helper.make_graph([node], "constant", inputs, outputs)
         alone = helper.make_model(graph, opset_imports=list(self.model.opset_import))
-        try:
-            results = ReferenceEvaluator(alone).run(None, given)
-        except Exception:  # an operator that it does not know: then it is no plain constant
-            results = [None] * len(outputs)
-        self.known.update(zip((name for name in node.output if name), results))
+        return ReferenceEvaluator(alone).run(None, given)
 
 
-def _dequantised(
-    values: np.ndarray, scale: np.ndarray, zero: np.ndarray | None = None, *, axis: int
-) -> np.ndarray:
-    """(values - zero) · scale, the latter two being numbers or vectors along ``axis``."""
+def _dequantised(node, values: np.ndarray, scale: np.ndarray, zero: np.ndarray | None = None):
+    """(values - zero) · scale, for one of each, one along an axis, or one a block of that axis."""
+    attributes = {a.name: a.i for a in node.attribute}
+    axis, block = attributes.get("axis", 1), attributes.get("block_size", 0)
 
     def along(vector: np.ndarray) -> np.ndarray:
+        if block:
+            return np.repeat(vector, block, axis=axis).take(range(values.shape[axis]), axis=axis)
         shape = [1] * values.ndim
         if vector.size > 1:
             shape[axis] = -1
         return vector.reshape(shape)
 
-    shifted = values.astype(np.int32) - (0 if zero is None else along(zero).astype(np.int32))
-    return shifted * along(scale).astype(np.float32)
+    shift = 0 if zero is None else along(zero).astype(np.float32)
+    return (values.astype(np.float32) - shift) * along(scale).astype(np.float32)

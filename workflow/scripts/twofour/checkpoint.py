@@ -8,6 +8,7 @@ pickle, and the archive's CRC-32 sums find damage.
 from __future__ import annotations
 
 import json
+import threading
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,11 +37,45 @@ def save(folder: Path, step: int, checkpoint: Checkpoint) -> Path:
     arrays[_LOADER] = np.frombuffer(checkpoint.loader, dtype=np.uint8)
     arrays[_META] = np.frombuffer(json.dumps(checkpoint.meta).encode(), dtype=np.uint8)
     path = folder / f"step{step:09d}.npz"
-    with atomic(path) as temporary, temporary.open("wb") as file:
+    needs = sum(array.nbytes for array in arrays.values())
+    with atomic(path, needs) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
     for old in _newest_first(folder)[KEPT:]:
         old.unlink(missing_ok=True)
     return path
+
+
+class Writer:
+    """Writes checkpoints in a thread of its own, one after the other, so that training goes on.
+
+    An error of one is raised by the next call.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    def save(self, step: int, checkpoint: Checkpoint) -> None:
+        """Start to write ``checkpoint``, which nobody may change any more; see :func:`save`."""
+        self.wait()
+        self._thread = threading.Thread(target=self._run, args=(step, checkpoint))
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Return when all is written."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def _run(self, step: int, checkpoint: Checkpoint) -> None:
+        try:
+            save(self._folder, step, checkpoint)
+        except BaseException as error:  # for the thread that waits
+            self._error = error
 
 
 def load(path: Path) -> Checkpoint:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import faulthandler
 import logging
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -15,7 +18,10 @@ from .errors import TwoFourError
 
 log = logging.getLogger("twofour")
 
+TIED = "TWOFOUR_TIED"  # set where a program shall end when its parent does
 INTERRUPTED = 130  # exit status of a program ended by Ctrl-C (128 + SIGINT), as shells use it
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class Interrupted(Exception):  # noqa: N818 (it is no error)
@@ -41,6 +47,8 @@ def parser(description: str) -> argparse.ArgumentParser:
 def run(main: Callable[[argparse.Namespace], None], arguments: argparse.ArgumentParser) -> None:
     """Parse the command line, run ``main`` and exit: 0 done, 1 an error, 130 interrupted."""
     options = arguments.parse_args()
+    if os.environ.get(TIED):
+        _end_with_parent()
     try:
         _start_logging(options.log)
         main(options)
@@ -63,6 +71,17 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Argument
     os._exit(status)
 
 
+def _end_with_parent() -> None:
+    """Have the kernel send SIGTERM when the parent, Snakemake, is gone, even if it was killed.
+
+    Otherwise a training would go on unseen, beside the one that the next Snakemake starts.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # Linux alone has it
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() == 1:  # it was gone before
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _fail(options: argparse.Namespace, message: str) -> int:
     if options.debug:
         traceback.print_exc()
@@ -72,6 +91,7 @@ def _fail(options: argparse.Namespace, message: str) -> int:
 
 def _start_logging(path: str | None) -> None:
     log.setLevel(logging.INFO)
+    logging.raiseExceptions = False  # a full disk shall not fill the screen with tracebacks as well
     log.propagate = False
     console = logging.StreamHandler(sys.stderr)
     console.setFormatter(logging.Formatter("%(message)s"))

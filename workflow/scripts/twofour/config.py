@@ -136,6 +136,8 @@ def _fill(config: dict, node: dict) -> None:
 
 def _check_consistency(config: dict) -> None:
     data = config["data"]
+    if data["root"] is not None and set("\n\r\0") & set(data["root"]):
+        raise TwoFourError("data.root has a line break in it; file lists cannot hold such a path")
     for key in ("crop_area", "crop_ratio"):
         low, high = data[key]
         if low > high:
@@ -151,11 +153,11 @@ def _check_consistency(config: dict) -> None:
             f"train.warmup_epochs ({train['warmup_epochs']}) is above train.epochs "
             f"({train['epochs']}): lower the first or raise the second"
         )
-    # Known before the images are read: the names do not depend on the number of classes.
-    known = list(architecture.resnet(config["model"], classes=2).weights)
-    for key in ("include", "exclude"):
-        given = config["sparsity"][key]
-        patterns.require(given, known, f"sparsity.{key}", config["model"]["name"])
+    # Known before the images are read: names and inputs do not depend on the number of classes.
+    network = architecture.resnet(config["model"], classes=2)
+    given = {key: config["sparsity"][key] for key in ("include", "exclude")}
+    for key, names in given.items():
+        patterns.require(names, network.weights, f"sparsity.{key}", network.name)
 
 
 def require_root(config: dict) -> str:

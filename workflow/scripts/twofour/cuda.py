@@ -16,7 +16,10 @@ _context = None
 
 def require() -> None:
     """Raise TwoFourError if cuda-python or a GPU with its driver is missing."""
-    _call(_driver().cuInit(0))
+    try:
+        _call(_driver().cuInit(0))
+    except RuntimeError as error:  # cuda-python's, where there is no libcuda
+        raise TwoFourError(f"the NVIDIA driver cannot be used: {error}") from error
     if _call(_driver().cuDeviceGetCount()) == 0:
         raise TwoFourError("this machine has no NVIDIA GPU that CUDA can use")
 
@@ -29,6 +32,27 @@ def start() -> None:
         driver = _driver()
         _context = _call(driver.cuDevicePrimaryCtxRetain(_call(driver.cuDeviceGet(0))))
         _call(driver.cuCtxSetCurrent(_context))
+
+
+def device() -> dict[str, str]:
+    """Name and compute capability of the GPU that CUDA takes first, which engines depend on.
+
+    nvidia-smi may count otherwise, and does not know CUDA_VISIBLE_DEVICES.
+    """
+    require()
+    driver = _driver()
+    number = _call(driver.cuDeviceGet(0))
+    name = _call(driver.cuDeviceGetName(256, number))
+    kinds = driver.CUdevice_attribute
+    parts = (
+        kinds.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
+        kinds.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
+    )
+    capability = [str(_call(driver.cuDeviceGetAttribute(part, number))) for part in parts]
+    return {
+        "gpu": name.split(b"\0")[0].decode(),
+        "compute_capability": ".".join(capability),
+    }
 
 
 def pinned(shape: tuple[int, ...], dtype) -> np.ndarray:

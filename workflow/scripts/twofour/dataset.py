@@ -19,6 +19,7 @@ from .errors import TwoFourError
 from .files import read_json, read_text, write_json, write_text
 
 SPLITS = ("train", "val")
+REFUSED = "refused.csv"
 NAMED = 20  # leaks and duplicates that dataset.json names; it counts all of them
 
 
@@ -141,17 +142,21 @@ def split_validation(entries: list[Entry], fraction: float, seed: int) -> list[E
 def prepare(root: str, out: str, data: dict, seed: int, workers: int) -> dict:
     """The whole dataset stage: scan, check, split, and write the artifacts into ``out``.
 
-    ``data`` is the config's section. Returns what dataset.json holds. rejected.csv is written even
-    when the stage then fails, so that one can see what was wrong.
+    ``data`` is the config's section. Returns what dataset.json holds. Where the stage fails because
+    of rejected files, they are listed in refused.csv, which is no output: Snakemake deletes the
+    outputs of a failed job.
     """
     entries = scan(root)
     verdicts = check(entries, workers)
     rejected = [(e.path, v.reason) for e, v in zip(entries, verdicts) if v.reason]
-    write_text(Path(out) / "rejected.csv", _csv([("path", "reason"), *rejected]))
+    table = _csv([("path", "reason"), *rejected])
+    refused = Path(out) / REFUSED
+    write_text(refused, table)
     good = {e.path: v for e, v in zip(entries, verdicts) if not v.reason}
     _refuse_too_many(rejected, len(entries), data["max_rejected"], out)
     kept = [e for e in entries if e.path in good]
     _refuse_emptied_classes(entries, kept, out)
+    refused.replace(Path(out) / "rejected.csv")
     if kept[0].split == "":
         kept = split_validation(kept, data["val_fraction"], seed)
 
@@ -247,7 +252,7 @@ def _refuse_too_many(rejected: list, total: int, limit: float, out: str) -> None
     path, reason = rejected[0]
     raise TwoFourError(
         f"{len(rejected)} of {total} files cannot be used, more than data.max_rejected "
-        f"({limit:g}) allows; the first is {path} ({reason}), all are in {out}/rejected.csv"
+        f"({limit:g}) allows; the first is {path} ({reason}), all are in {out}/{REFUSED}"
     )
 
 
@@ -255,9 +260,7 @@ def _refuse_emptied_classes(entries: list[Entry], kept: list[Entry], out: str) -
     lost = {(e.split, e.label) for e in entries} - {(e.split, e.label) for e in kept}
     for split, label in sorted(lost):
         where = f" of {split}" if split else ""
-        raise TwoFourError(
-            f"class {label!r}{where} has no usable image left; see {out}/rejected.csv"
-        )
+        raise TwoFourError(f"class {label!r}{where} has no usable image left; see {out}/{REFUSED}")
 
 
 def _summary(

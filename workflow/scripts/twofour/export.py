@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from . import program, weights
 from .architecture import Architecture
 from .deploy import ONNX, PADDLE_MODEL, PADDLE_WEIGHTS
 from .errors import TwoFourError
-from .files import atomic
+from .files import atomic, scratch
 
 OPSET = 13  # read by every ONNX Runtime since 1.6 and TensorRT since 8.0
 
@@ -27,15 +26,16 @@ def export(network: Architecture, state: dict[str, np.ndarray], data: dict, out:
     executor = paddle.static.Executor(paddle.CPUPlace())
     executor.run(built.startup)
     weights.write_scope(state, paddle.CPUPlace())
-    with tempfile.TemporaryDirectory() as folder:
-        prefix = Path(folder) / "model"
+    with scratch(out) as folder:
+        prefix = folder / "model"
         paddle.static.save_inference_model(
             str(prefix), [built.images], [built.probabilities], executor, program=built.main
         )
         _to_onnx(prefix)
         for name in (PADDLE_MODEL, PADDLE_WEIGHTS, ONNX):
-            with atomic(out / name) as temporary:
-                temporary.write_bytes((Path(folder) / name).read_bytes())
+            content = (folder / name).read_bytes()
+            with atomic(out / name, len(content)) as temporary:
+                temporary.write_bytes(content)
 
 
 def _to_onnx(prefix: Path) -> None:

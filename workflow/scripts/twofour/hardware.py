@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import platform
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,10 +112,25 @@ def start(settings: dict) -> Hardware:
     number = str(threads(settings["threads"]))
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = number
-    os.environ.setdefault("GLOG_minloglevel", "2")  # PaddlePaddle's own notices
-    with contextlib.redirect_stderr(io.StringIO()):  # it warns of any number of threads above 1
-        import paddle  # noqa: F401
+    import_paddle()
     return resolve(settings)
+
+
+def import_paddle() -> None:
+    """Load PaddlePaddle, quietly, and without its signal handlers.
+
+    These print pages where a job is told to stop, and can hang in it; so until they are switched
+    off, signals wait.
+    """
+    os.environ.setdefault("GLOG_minloglevel", "2")  # its own notices
+    waiting = {signal.SIGTERM, signal.SIGINT}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, waiting)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # it warns of any number of threads above 1
+            import paddle
+        paddle.disable_signal_handler()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _paddle_has_cuda() -> bool:

@@ -13,8 +13,10 @@ import numpy as np
 from nvidia.dali import fn, pipeline_def, types
 
 from .errors import TwoFourError
+from .images import inspect
 
 READER = "reader"
+INSPECTED = 100_000  # files that are looked at to find the one that could not be read
 
 
 class Loader:
@@ -40,6 +42,7 @@ class Loader:
         seed: int = 0,
         state: bytes | None = None,
     ) -> None:
+        self._paths = paths
         self.images = len(paths)
         self.batch_size = batch_size
         self.steps = self.images // batch_size if training else -(-self.images // batch_size)
@@ -92,9 +95,20 @@ class Loader:
         try:
             images, positions = self._pipeline.run()
         except RuntimeError as error:
-            raise TwoFourError(f"an image cannot be read: {_first_line(error)}") from error
+            raise TwoFourError(f"an image cannot be read: {self._culprit(error)}") from error
         # DALI uses its buffers again for the next batch, hence copies.
         return _to_numpy(images), _to_numpy(positions).astype(np.int64).ravel()
+
+    def _culprit(self, error: Exception) -> str:
+        """The file that DALI stopped at, which it does not always name."""
+        for path in self._paths[:INSPECTED]:
+            reason = inspect(path).reason
+            if reason:
+                return (
+                    f"{path} ({reason}); it has changed since the dataset stage, so run the "
+                    "workflow again, which checks all images anew"
+                )
+        return _first_line(error)
 
 
 @pipeline_def

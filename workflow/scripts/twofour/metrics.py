@@ -53,3 +53,24 @@ class Tally:
             "images": images,
             "loss": self._loss / images,
         }
+
+
+def chance_top1(labels: np.ndarray) -> float:
+    """Top-1 (%) up to which a network need not have learnt anything, for these labels.
+
+    That is what naming the most frequent class would give, and two standard deviations of the
+    share of as many random draws.
+    """
+    share = np.bincount(labels).max() / len(labels)
+    return float(100 * min(1.0, share + 2 * np.sqrt(share * (1 - share) / len(labels))))
+
+
+def require_learnt(summary: dict, path: str) -> None:
+    """Raise TwoFourError if a training's summary, read from ``path``, is no better than chance."""
+    if summary["top1"] <= summary["chance_top1"]:
+        raise TwoFourError(
+            f"the dense network did not learn: top-1 is {summary['top1']:.2f} % ({path}), and up "
+            f"to {summary['chance_top1']:.2f} % may be chance with these "
+            f"{summary['val_images']} validation images; change the training, or set "
+            "sparsity.require_learnt to false to prune it all the same"
+        )

@@ -18,6 +18,7 @@ from .architecture import Architecture
 
 IMAGES, LABELS, PROBABILITIES = "images", "labels", "probabilities"
 LOSS_SUM = "train.loss_sum"  # of the epoch, summed in the graph so that no step has to wait for it
+FINITE_STEPS = "train.finite_steps"  # of the epoch, before the first loss that is not a number
 
 _ONEDNN_OPS = {"conv2d", "conv2d_grad"}
 
@@ -77,7 +78,11 @@ def build_training(
         logits = model.forward(network, images, training=True)
         loss = smoothed_cross_entropy(logits, labels, network.classes, train["label_smoothing"])
         total = paddle.static.create_global_var([1], 0.0, "float64", True, name=LOSS_SUM)
-        paddle.assign(total + paddle.cast(loss.detach(), "float64"), output=total)
+        # Paddle's cross-entropy clips what is no number to a loss of 32; 0 · nan stays nan.
+        shown = loss.detach() + 0.0 * paddle.mean(logits.detach())
+        paddle.assign(total + paddle.cast(shown, "float64"), output=total)
+        finite = paddle.static.create_global_var([1], 0.0, "float64", True, name=FINITE_STEPS)
+        paddle.assign(finite + paddle.cast(paddle.isfinite(total), "float64"), output=finite)
         scheduler = paddle.optimizer.lr.LambdaDecay(1.0, learning_rate)
         optimizer = paddle.optimizer.Momentum(
             scheduler, momentum=train["momentum"], weight_decay=train["weight_decay"]

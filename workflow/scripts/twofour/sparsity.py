@@ -67,6 +67,15 @@ def chosen(choices: dict[str, Choice]) -> list[str]:
     return [name for name, choice in choices.items() if choice.sparse]
 
 
+def require_some(choices: dict[str, Choice]) -> None:
+    """Raise TwoFourError if no layer is left that shall be sparse."""
+    if not chosen(choices):
+        raise TwoFourError(
+            "sparsity.include and sparsity.exclude leave no layer to prune; include more layers "
+            "whose input channels are a multiple of 4, or exclude fewer"
+        )
+
+
 def groups(weight: np.ndarray, axis: int | None = None) -> np.ndarray:
     """The weight as rows of neighbours along the input channels, [n, 4], padded with zeros.
 

@@ -13,14 +13,14 @@ from . import config, sources
 PICTURES = [f"data.{key}" for key in ("image_size", "resize", "mean", "std")]
 AUGMENTATION = [f"data.{key}" for key in ("crop_area", "crop_ratio", "flip")]
 FILE_LISTS = [f"data.{key}" for key in ("source", "root", "val_fraction", "max_rejected")]
-CHOSEN = ["sparsity.include", "sparsity.exclude"]
+CHOSEN = ["sparsity.include", "sparsity.exclude", "sparsity.require_learnt"]
 
 # program: keys ("section.key") and whole sections ("section") of the config that it is given
 STAGES: dict[str, list[str]] = {
     "make_digits": [],
     "prepare_dataset": ["seed", *FILE_LISTS],
     "train": ["seed", *PICTURES, *AUGMENTATION, "model", "train", "hardware"],
-    "permute": ["seed", "model", "data.image_size", *CHOSEN],
+    "permute": ["seed", "model", "data.image_size", "data.resize", *CHOSEN],
     "prune": ["model", *CHOSEN],
     "export": ["model", *PICTURES],
     "check_sparsity": [],

@@ -18,10 +18,10 @@ from .architecture import Architecture
 from .cli import Interrupted, log
 from .dataset import Dataset
 from .errors import TwoFourError
-from .files import atomic, write_json
+from .files import atomic, remove_leftovers, write_json
 from .hardware import Hardware
 from .loader import Loader
-from .metrics import Tally
+from .metrics import Tally, chance_top1
 
 METRICS = (
     "epoch",
@@ -35,6 +35,8 @@ METRICS = (
     "data_time_s",
     "compute_time_s",
 )
+CHECKPOINTS = "checkpoints"  # folder beside the results
+CHECK_S = 10  # how often the loss is looked at within an epoch, which makes the step wait
 REFRESH_S = 0.25  # how often the progress bar asks for the loss, which makes the step wait
 
 
@@ -62,6 +64,8 @@ class Training:
         self.machine, self.precision, self.network = machine, precision, network
         self.masks = masks or {}
         self.fingerprint = _fingerprint(settings, identity, self.machine, self.precision)
+        remove_leftovers(self._checkpoints)
+        self.writer = checkpoint.Writer(self._checkpoints)
         found = checkpoint.latest(self._checkpoints, self.fingerprint, log.warning)
 
         self.train_loader = self._loader(training=True, state=found.loader if found else None)
@@ -87,7 +91,7 @@ class Training:
 
     @property
     def _checkpoints(self) -> Path:
-        return self.out / "checkpoints"
+        return self.out / CHECKPOINTS
 
     def _loader(self, training: bool, state: bytes | None = None) -> Loader:
         paths, _ = self.dataset.train if training else self.dataset.val
@@ -109,7 +113,7 @@ class Training:
     def _start(self, initial: dict | None, found: checkpoint.Checkpoint | None) -> None:
         self.epoch = self.step = self.resumed = 0
         self.history: list[dict] = []
-        self.times = {"data": 0.0, "compute": 0.0, "seconds": 0.0}
+        self.times = {"data": 0.0, "compute": 0.0, "seconds": 0.0, "checkpoints": 0.0}
         if initial is not None:
             names = model.state_names(self.network)
             weights.require(initial, names, "the starting weights")
@@ -126,18 +130,22 @@ class Training:
             log.info("resuming at epoch %d, step %d", self.epoch + 1, self.step)
 
     def _save(self) -> None:
-        """Write a checkpoint of this very moment."""
+        """Write a checkpoint of this very moment, unless the loss is no number any more."""
+        start = time.perf_counter()
+        if self.step:
+            self._check_loss()
         meta = {
             "epoch": self.epoch,
             "step": self.step,
-            "history": self.history,
-            "times": self.times,
+            "history": list(self.history),
+            "times": dict(self.times),
             "resumed": self.resumed,
             "fingerprint": self.fingerprint,
         }
         variables = weights.read_scope(self.program.state)
         state = checkpoint.Checkpoint(variables, self.train_loader.state(), meta)
-        checkpoint.save(self._checkpoints, self.epoch * self.steps + self.step, state)
+        self.writer.save(self.epoch * self.steps + self.step, state)
+        self.times["checkpoints"] += time.perf_counter() - start
 
     def _conv_weights(self) -> dict[str, np.ndarray]:
         return weights.read_scope(conv.weight for conv in self.network.convs)
@@ -154,21 +162,25 @@ class Training:
             bar = progress.bar(
                 epochs * self.steps, "training", "step", self.epoch * self.steps + self.step
             )
-            with bar:
-                while self.epoch < epochs:
-                    self._train_epoch(bar, stopped)
-                    self._finish_epoch()
-                    if stopped():
-                        self._interrupt()
+            try:
+                with bar:
+                    while self.epoch < epochs:
+                        self._train_epoch(bar, stopped)
+                        self._finish_epoch()
+                        if stopped():
+                            self._interrupt()
+            finally:
+                self.writer.wait()
         return self._write_results()
 
     def _train_epoch(self, bar, stopped: Callable[[], bool]) -> None:
         _, labels = self.dataset.train
         bar.set_description(f"epoch {self.epoch + 1}/{self.settings['train']['epochs']}")
         if self.step == 0:
-            weights.write_scope({program.LOSS_SUM: np.zeros(1)}, self.place)
+            zero = {name: np.zeros(1) for name in (program.LOSS_SUM, program.FINITE_STEPS)}
+            weights.write_scope(zero, self.place)
             self.times["data"] = self.times["compute"] = 0.0
-        saved = shown = clock = time.perf_counter()
+        saved = shown = checked = clock = time.perf_counter()
         for images, positions in self.train_loader.epoch(self.step):
             loaded = time.perf_counter()
             show = not bar.disable and loaded - shown >= REFRESH_S
@@ -191,6 +203,9 @@ class Training:
             if self.step < self.steps:
                 if stopped():
                     self._interrupt()
+                if done - checked >= CHECK_S:
+                    self._check_loss()
+                    checked = time.perf_counter()
                 if done - saved >= 60 * self.settings["train"]["checkpoint_minutes"]:
                     self._save()
                     saved = time.perf_counter()
@@ -200,18 +215,16 @@ class Training:
         clock = time.perf_counter()
         used = self.program.learning_rate()
         self._check_learning_rate(used)
-        loss = float(weights.read_scope([program.LOSS_SUM])[program.LOSS_SUM][0]) / self.steps
+        loss = self._check_loss() / self.steps
         tally = Tally(self.dataset.val[1])
         for images, positions in self.val_loader.epoch():
             tally.add(self.predict(images), positions)
         result = tally.result()
-        for kind, value in (("training", loss), ("validation", result["loss"])):
-            if not np.isfinite(value):
-                raise TwoFourError(
-                    f"the {kind} loss is {value} in epoch {self.epoch + 1}, at learning rate "
-                    f"{used:.4g}; lower train.learning_rate or raise train.warmup_epochs "
-                    "(the last good checkpoint stays)"
-                )
+        if not np.isfinite(result["loss"]):
+            raise TwoFourError(
+                f"the validation loss is {result['loss']} after epoch {self.epoch + 1}, at "
+                f"learning rate {used:.4g}; {_REMEDY}"
+            )
         row = {
             "epoch": self.epoch + 1,
             "lr": used,
@@ -237,6 +250,19 @@ class Training:
             *(row[k] for k in ("lr", "train_loss", "val_loss", "top1", "top5", "img_s")),
         )
 
+    def _check_loss(self) -> float:
+        """The sum of the epoch's losses so far; TwoFourError if one of them was no number."""
+        found = weights.read_scope([program.LOSS_SUM, program.FINITE_STEPS])
+        total = float(found[program.LOSS_SUM][0])
+        if not np.isfinite(total):
+            step = int(found[program.FINITE_STEPS][0])  # from 0
+            rate = self._learning_rate(self.epoch * self.steps + step)
+            raise TwoFourError(
+                f"the training loss is {total} from step {step + 1} of epoch {self.epoch + 1} on, "
+                f"at learning rate {rate:.4g} and loss scale 1 ({self.precision}); {_REMEDY}"
+            )
+        return total
+
     def _check_learning_rate(self, used: float) -> None:
         # A scheduler that the executor no longer reads leaves the rate at 0, silently.
         wanted = self._learning_rate(self.epoch * self.steps + self.steps - 1)
@@ -252,6 +278,7 @@ class Training:
 
     def _interrupt(self) -> None:
         self._save()
+        self.writer.wait()
         raise Interrupted(
             f"stopped after epoch {self.epoch}, step {self.step} of the next; "
             "saved, so the same command goes on from here"
@@ -289,8 +316,10 @@ class Training:
             "top5": last["top5"],
             "val_loss": last["val_loss"],
             "val_images": len(self.dataset.val[1]),
+            "chance_top1": chance_top1(self.dataset.val[1]),
             "median_img_s": float(np.median([row["img_s"] for row in self.history])),
             "seconds": self.times["seconds"],
+            "checkpoint_seconds": self.times["checkpoints"],
             "resumed": self.resumed,
             "relative_weight_change": movement,
         }
@@ -308,6 +337,9 @@ class Training:
         )
         norm = sum(float(np.square(w, dtype=np.float64).sum()) for w in self._conv_start.values())
         return (moved / norm) ** 0.5
+
+
+_REMEDY = "lower train.learning_rate or raise train.warmup_epochs (the last good checkpoint stays)"
 
 
 def _fingerprint(settings: dict, identity: dict, machine, precision: str) -> dict:

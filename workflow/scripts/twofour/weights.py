@@ -40,7 +40,8 @@ class _ArraysOnly(pickle.Unpickler):
 def save(path: PathLike, arrays: dict[str, np.ndarray]) -> None:
     """Write {name: array} as ``.pdparams``, atomically; equal arrays give equal bytes."""
     ordered = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
-    with atomic(path) as temporary, temporary.open("wb") as file:
+    needs = sum(array.nbytes for array in ordered.values())
+    with atomic(path, needs) as temporary, temporary.open("wb") as file:
         pickle.dump(ordered, file, protocol=2)
 
 
@@ -94,6 +95,19 @@ def require(arrays: dict[str, np.ndarray], names: Iterable[str], path: PathLike)
     for name in names:
         if name not in arrays:
             raise TwoFourError(f"{path} lacks the weights {name}; it is of another network")
+
+
+def require_shapes(
+    arrays: dict[str, np.ndarray], shapes: dict[str, tuple[int, ...]], path: PathLike
+) -> None:
+    """Raise TwoFourError unless ``arrays``, read from ``path``, have all ``shapes``, by name."""
+    require(arrays, shapes, path)
+    for name, shape in shapes.items():
+        if arrays[name].shape != shape:
+            raise TwoFourError(
+                f"{path} holds {name} with shape {arrays[name].shape}, but the network of the "
+                f"configuration has {shape}"
+            )
 
 
 def classes(arrays: dict[str, np.ndarray], path: PathLike) -> int:

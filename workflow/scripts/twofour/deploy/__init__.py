@@ -44,6 +44,8 @@ from ..cli import log
 from ..errors import TwoFourError
 from ..files import read_json, sha256, write_json
 from ..hardware import Hardware
+from ..lock import exclusive
+from ..sources import digest
 from .profiles import Profile
 
 BUILD, CLASSES, PADDLE_MODEL, PADDLE_WEIGHTS, ONNX = (
@@ -53,6 +55,7 @@ BUILD, CLASSES, PADDLE_MODEL, PADDLE_WEIGHTS, ONNX = (
     "model.pdiparams",
     "model.onnx",
 )
+REBUILD_S = 3600  # how long a job waits for another one's engines
 
 
 class Predictor(Protocol):
@@ -131,6 +134,7 @@ def place(name: str, settings: Mapping) -> Hardware:
 
 def require(settings: Mapping) -> None:
     """Raise TwoFourError if this machine cannot build and run a backend of the whole config."""
+    hardware.resolve(settings["hardware"])  # raises if training cannot have what it asks for
     for name in settings["deploy"]["backends"]:
         module = backend(name)
         if "cpu" not in module.PRECISIONS:
@@ -170,6 +174,7 @@ def build(
         "sparse_kernels": module.SPARSE_KERNELS,
         "note": module.NOTE,
         "identity": module.identity(machine),
+        "code": digest("build.py", f"deploy.{name}"),
         "batches": [[profile.smallest, profile.largest] for profile in batches],
         **facts,
         "size_mb": sum(Path(path).stat().st_size for path in facts["files"]) / 1e6,
@@ -203,13 +208,18 @@ def load(model: Path, out: Path, machine: Hardware) -> tuple[Predictor, dict]:
 
 def _built_here(record: dict, present: dict, model: Path, out: Path, machine: Hardware):
     """(folder, build.json) of the same build for the present machine, made now if need be."""
-    digest = hashlib.sha256(json.dumps(present, sort_keys=True).encode()).hexdigest()[:12]
-    here = out / digest
+    key = hashlib.sha256(json.dumps(present, sort_keys=True).encode()).hexdigest()[:12]
+    here = out / key
+    with exclusive(here, wait=REBUILD_S):  # other jobs of this machine may want the same
+        return here, _rebuilt(record, present, model, out, here, machine)
+
+
+def _rebuilt(record: dict, present: dict, model: Path, out: Path, here: Path, machine: Hardware):
     if (here / BUILD).is_file():
         known = read_json(here / BUILD)
-        same = all(known[key] == record[key] for key in ("sources", "batches"))
+        same = all(known.get(key) == record[key] for key in ("sources", "batches", "code"))
         if same and known["identity"] == present:
-            return here, known
+            return known
     changed = [key for key in present if present[key] != record["identity"].get(key)]
     log.warning(
         "%s was built for %s, and this machine has %s: building again, into %s",
@@ -219,7 +229,7 @@ def _built_here(record: dict, present: dict, model: Path, out: Path, machine: Ha
         here,
     )
     batches = [Profile(*pair) for pair in record["batches"]]
-    return here, build(record["backend"], record["precision"], model, here, machine, batches)
+    return build(record["backend"], record["precision"], model, here, machine, batches)
 
 
 def _require_same_sources(record: dict, model: Path, out: Path) -> None:

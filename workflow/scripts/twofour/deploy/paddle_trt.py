@@ -6,6 +6,7 @@ and then took them out (#53905), so that since version 2.5 nothing can switch th
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -74,6 +75,9 @@ def build(
 
     batches = list(batches)
     smallest, largest = min(b.smallest for b in batches), max(b.largest for b in batches)
+    # Paddle takes an engine that lies there for the present one, whatever the weights and shapes.
+    shutil.rmtree(out / CACHE, ignore_errors=True)
+    (out / SHAPES).unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
     shape = _input_shape(model)
     collect_shapes(model, out / SHAPES, [(n, *shape) for n in (smallest, largest)], machine)

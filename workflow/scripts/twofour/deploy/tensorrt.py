@@ -25,7 +25,7 @@ SPARSE_KERNELS = False
 NOTE = "dense kernels: sparse ones are not allowed in these engines"
 SOURCES = (ONNX,)
 FOR_BATCHES = True
-TIMING_CACHE = "timing.cache"
+TIMING_CACHE, ENGINE = "timing.cache", ".engine"
 
 
 def require() -> None:
@@ -36,12 +36,7 @@ def require() -> None:
 
 def identity(machine: Hardware) -> dict:
     """What an engine depends on; an engine of another identity is of no use here."""
-    (gpu, *_) = gpus() or [{}]
-    return {
-        "tensorrt": _library().__version__,
-        "gpu": machine.name,
-        "compute_capability": gpu.get("compute_cap"),
-    }
+    return {"tensorrt": _library().__version__, **cuda.device()}
 
 
 def build(
@@ -59,13 +54,15 @@ def build(
     trt = _library()
     cuda.start()
     log = _Log(trt)
-    builder = trt.Builder(log.logger)
+    builder = _made(trt.Builder, log)
+    for old in out.glob(f"*{ENGINE}"):  # of another model or for other batches
+        old.unlink()
     _require_fast(builder, precision, machine)
     engines, facts = [], {}
     for profile in batches:
         log.lines.clear()
         plan, layers = _build_one(trt, log, builder, model / ONNX, out, precision, profile, sparse)
-        path = out / f"{profile.name}.engine"
+        path = out / f"{profile.name}{ENGINE}"
         with atomic(path) as temporary:
             temporary.write_bytes(plan)
         engines.append(path)
@@ -100,7 +97,7 @@ class Engines:
     device_seconds: float = 0.0
 
     def __init__(self, folder: Path) -> None:
-        self._paths = {_profile_of(path): path for path in sorted(folder.glob("bs*.engine"))}
+        self._paths = {_profile_of(path): path for path in sorted(folder.glob(f"bs*{ENGINE}"))}
         if not self._paths:
             raise TwoFourError(f"there is no engine in {folder}; build it again")
         self._loaded: dict[Profile, _Engine] = {}
@@ -123,7 +120,7 @@ class _Engine:
     def __init__(self, path: Path, profile: Profile) -> None:
         trt = _library()
         self._log = _Log(trt)
-        self._runtime = trt.Runtime(self._log.logger)
+        self._runtime = _made(trt.Runtime, self._log)
         self._engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
         if self._engine is None:
             raise TwoFourError(f"TensorRT cannot load {path}: {self._log.complaint()}")
@@ -201,6 +198,14 @@ def _library():
     return tensorrt
 
 
+def _made(kind, log: _Log):
+    """A Builder or Runtime; TensorRT raises a riddle where it cannot start."""
+    try:
+        return kind(log.logger)
+    except TypeError as error:
+        raise TwoFourError(f"TensorRT cannot start on this machine: {log.complaint()}") from error
+
+
 def _require_fast(builder, precision: str, machine: Hardware) -> None:
     has = {
         "fp32": True,
@@ -236,14 +241,18 @@ def _build_one(trt, log, builder, onnx: Path, out: Path, precision, profile, spa
     config.add_optimization_profile(range_)
     path = out / TIMING_CACHE
     cache = config.create_timing_cache(path.read_bytes() if path.is_file() else b"")
-    config.set_timing_cache(cache, ignore_mismatch=False)
+    if not config.set_timing_cache(cache, ignore_mismatch=False):  # of another GPU or version
+        cache = config.create_timing_cache(b"")
+        config.set_timing_cache(cache, ignore_mismatch=False)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise TwoFourError(f"TensorRT cannot build {onnx}: {log.complaint()}")
-    with atomic(path) as temporary:
-        temporary.write_bytes(bytes(config.get_timing_cache().serialize()))
+    timings = config.get_timing_cache()
+    if timings is not None:
+        with atomic(path) as temporary:
+            temporary.write_bytes(bytes(timings.serialize()))
     plan = bytes(plan)
-    engine = trt.Runtime(log.logger).deserialize_cuda_engine(plan)
+    engine = _made(trt.Runtime, log).deserialize_cuda_engine(plan)
     if engine is None:
         raise TwoFourError(f"TensorRT cannot load what it built: {log.complaint()}")
     described = engine.create_engine_inspector().get_engine_information(

@@ -1,0 +1,90 @@
+"""Two at once: refused or one after the other; different runs go side by side."""
+
+import multiprocessing
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+from conftest import ROOT, TINY, make_images, merged, snakemake
+from twofour import lock
+from twofour.errors import TwoFourError
+
+CONFIG = merged(TINY, {"run": "a", "data": {"root": "images"}, "train": {"epochs": 40}})
+TARGET = "results/{}/dense/model.pdparams"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    make_images(tmp_path / "images")
+    for run in "ab":
+        (tmp_path / f"{run}.yaml").write_text(yaml.safe_dump({**CONFIG, "run": run}))
+    return tmp_path
+
+
+def started(folder, run):
+    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile")]
+    command += [TARGET.format(run), "--configfile", f"{run}.yaml", "--cores", "1"]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True)
+
+
+def wait_for(path, process):
+    until = time.monotonic() + 60
+    while not path.exists() and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.02)
+    assert path.exists(), process.communicate()[1]
+
+
+def test_second_run_on_the_same_results_is_refused_and_loses_nothing(folder):
+    first = started(folder, "a")
+    wait_for(folder / "results/a/dense/checkpoints", first)
+    second = started(folder, "a")
+    said = second.communicate()[1]
+    assert second.returncode != 0
+    assert "lock" in said.lower() and "Traceback" not in said
+    assert first.wait() == 0
+    assert (folder / TARGET.format("a")).exists()
+
+
+def test_runs_of_different_names_go_side_by_side(folder):
+    pair = [started(folder, run) for run in "ab"]
+    assert [p.communicate() and p.returncode for p in pair] == [0, 0]
+    a, b = ((folder / TARGET.format(run)).read_bytes() for run in "ab")
+    assert a == b
+
+
+def test_after_a_kill_the_message_says_what_to_type(folder):
+    process = started(folder, "a")
+    wait_for(folder / "results/a/dense/checkpoints", process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    again = (TARGET.format("a"), "--configfile", "a.yaml", "--cores", 1)
+    done = snakemake(folder, *again, check=False)
+    assert done.returncode != 0 and "--unlock" in done.stderr
+    snakemake(folder, *again, "--unlock")
+    snakemake(folder, *again)
+    assert (folder / TARGET.format("a")).exists()
+
+
+def hold(path, entered, leave):
+    with lock.exclusive(path):
+        entered.set()
+        leave.wait(30)
+
+
+def test_lock_waits_then_names_its_holder_and_goes_with_it(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    entered, leave = context.Event(), context.Event()
+    other = context.Process(target=hold, args=(tmp_path, entered, leave))
+    other.start()
+    assert entered.wait(30)
+    refused = pytest.raises(TwoFourError, match=rf"process {other.pid} on .* is working in")
+    with refused, lock.exclusive(tmp_path, wait=0.3):
+        raise AssertionError("not reached")
+    other.kill()  # without a chance to clean up
+    other.join()
+    with lock.exclusive(tmp_path, wait=5):
+        pass
