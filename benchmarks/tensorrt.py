@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scrip
 
 from twofour import architecture, config, deploy, hardware, measure, pruning, sparsity
 from twofour.deploy import profiles
+from twofour.errors import TwoFourError
 
 MODELS = ("dense", "sparse")
 
@@ -204,4 +205,7 @@ def _reference(model: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except TwoFourError as error:
+        sys.exit(f"error: {error}")

@@ -36,9 +36,9 @@ def test_two_hundred_epochs(prepared, tmp_path):
     print(
         f"memory {memory[0]:.0f} to {memory[-1]:.0f} MB ({growth:+.1f} MB over 3/4 of {EPOCHS} "
         f"epochs), files {files.min():.0f}-{files.max():.0f}, threads {threads.min():.0f}-"
-        f"{threads.max():.0f}; checkpoints {1000 * record['checkpoint_seconds'] / EPOCHS:.1f} ms "
-        f"each, {100 * share:.1f} % of {record['seconds']:.0f} s"
+        f"{threads.max():.0f}; checkpoints {100 * share:.1f} % of {record['seconds']:.0f} s"
     )
     assert growth < 15
+    assert share < 0.03  # 2 % are aimed at, by what the one before took
     assert np.ptp(files) <= 3  # a checkpoint being written is one
     assert np.ptp(threads) <= 2

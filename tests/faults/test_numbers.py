@@ -47,7 +47,7 @@ def test_loss_that_is_no_number_names_step_rate_and_scale_and_keeps_the_last_goo
 
 
 def test_graph_counts_the_steps_before_the_first_that_is_no_number(tiny):
-    """Though Paddle's cross-entropy makes a plain 32 of it."""
+    """Though Paddle's ReLU makes 0 of it, and the loss stays an ordinary number."""
     network = architecture.resnet(tiny["model"], 2)
     built = program_.build_training(
         network, tiny["data"], tiny["train"], lambda step: 0.01, 1, "cpu", []

@@ -35,6 +35,7 @@ METRICS = (
     "data_time_s",
     "compute_time_s",
 )
+CHECKPOINT_SHARE = 0.02  # of the time at most goes into those at the ends of very short epochs
 CHECKPOINTS = "checkpoints"  # folder beside the results
 CHECK_S = 10  # how often the loss is looked at within an epoch, which makes the step wait
 REFRESH_S = 0.25  # how often the progress bar asks for the loss, which makes the step wait
@@ -66,6 +67,7 @@ class Training:
         self.fingerprint = _fingerprint(settings, identity, self.machine, self.precision)
         remove_leftovers(self._checkpoints)
         self.writer = checkpoint.Writer(self._checkpoints)
+        self._saved, self._save_cost = 0.0, 0.0  # when the last one was, and what it took
         found = checkpoint.latest(self._checkpoints, self.fingerprint, log.warning)
 
         self.train_loader = self._loader(training=True, state=found.loader if found else None)
@@ -145,7 +147,8 @@ class Training:
         variables = weights.read_scope(self.program.state)
         state = checkpoint.Checkpoint(variables, self.train_loader.state(), meta)
         self.writer.save(self.epoch * self.steps + self.step, state)
-        self.times["checkpoints"] += time.perf_counter() - start
+        self._saved, self._save_cost = time.perf_counter(), time.perf_counter() - start
+        self.times["checkpoints"] += self._save_cost
 
     def _conv_weights(self) -> dict[str, np.ndarray]:
         return weights.read_scope(conv.weight for conv in self.network.convs)
@@ -240,7 +243,9 @@ class Training:
         self.history.append(row)
         self.epoch, self.step = self.epoch + 1, 0
         self.times["seconds"] += time.perf_counter() - clock
-        self._save()
+        last = self.epoch == self.settings["train"]["epochs"]
+        if last or time.perf_counter() - self._saved >= self._save_cost / CHECKPOINT_SHARE:
+            self._save()
         self._write_metrics()
         log.info(
             "epoch %d/%d: lr %.4g, training loss %.4f, validation loss %.4f, "
