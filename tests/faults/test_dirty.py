@@ -121,6 +121,21 @@ def test_all_that_is_used_is_decoded_in_training(dirty):
         assert sorted(seen) == list(range(len(paths)))
 
 
+def test_pictures_that_exif_turns_are_counted_and_stay_as_they_are_stored(dirty):
+    from twofour.files import read_json
+    from twofour.loader import Loader
+
+    found = read_json(dirty[0] / "dataset.json")["turned_by_exif"]
+    assert found["count"] == 1 and found["paths"][0].endswith("rotated.jpg")
+    plain = Image.open(found["paths"][0]).convert("RGB").resize((48, 32), Image.BILINEAR)
+    loader = Loader(found["paths"], 1, DATA, 3, training=False, threads=1)
+    ((image, _),) = loader.epoch()
+    centre = np.asarray(plain, "float32")[:, 8:40].transpose(2, 0, 1) / 255
+    mean, std = (np.array(DATA[key]).reshape(3, 1, 1) for key in ("mean", "std"))
+    seen = image[0] * std + mean
+    assert np.corrcoef(seen.ravel(), centre.ravel())[0, 1] > 0.9
+
+
 def test_huge_image_is_used(tmp_path):
     root = make_images(tmp_path / "images", count=3)
     Image.new("L", (10000, 10000), 99).save(root / "train" / "bright" / "huge.jpg")

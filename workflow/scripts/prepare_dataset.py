@@ -29,6 +29,14 @@ def main(options) -> None:
             first["train"],
             first["val"],
         )
+    turned = summary["turned_by_exif"]
+    if turned["count"]:
+        cli.log.warning(
+            "warning: %d images are turned or mirrored by their EXIF orientation, which is not "
+            "applied here, such as %s; turn their pixels if what you deploy will see them upright",
+            turned["count"],
+            turned["paths"][0],
+        )
 
 
 if __name__ == "__main__":

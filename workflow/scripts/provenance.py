@@ -38,7 +38,9 @@ def main(options) -> None:
     gpus = hardware.gpus()
     record = {
         "git_commit": _git("rev-parse", "HEAD"),
-        "git_changed_files": (_git("status", "--porcelain") or "").splitlines(),
+        "git_changed_files": (
+            _git("status", "--porcelain", "--untracked-files=no") or ""
+        ).splitlines(),
         "config": settings,
         "config_sha256": hashlib.sha256(config.compact(settings).encode()).hexdigest(),
         "python": platform.python_version(),

@@ -252,7 +252,8 @@ def _speed_words(table: pd.DataFrame) -> list[str]:
     if blind:
         sentences.append(
             f"No gain was to be expected from {_list(blind)}, which "
-            f"{'runs' if len(blind) == 1 else 'run'} dense kernels."
+            f"{'runs' if len(blind) == 1 else 'run'} dense kernels, so that differences there are "
+            "noise."
         )
     return sentences
 

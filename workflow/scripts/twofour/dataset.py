@@ -281,6 +281,7 @@ def _summary(
         {s: paths[s][0] for s in SPLITS} for paths in by_digest.values() if all(paths.values())
     ]
     copies = [p for paths in by_digest.values() for s in SPLITS for p in paths[s][1:]]
+    turned = [e.path for e in kept if verdicts[e.path].turned]
     counts = collections.Counter((e.split, e.label) for e in kept)
     infos = [verdicts[e.path] for e in kept]
     widths, heights = [v.width for v in infos], [v.height for v in infos]
@@ -295,6 +296,7 @@ def _summary(
         "height": {"min": min(heights), "median": float(np.median(heights)), "max": max(heights)},
         "duplicates": {"count": len(copies), "paths": copies[:NAMED]},
         "leaks": {"count": len(leaks), "pairs": leaks[:NAMED]},
+        "turned_by_exif": {"count": len(turned), "paths": turned[:NAMED]},
         "content_hash": content.hexdigest(),
     }
 

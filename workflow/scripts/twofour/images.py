@@ -22,6 +22,7 @@ EXTENSIONS = {
 }
 READERS = [name for name in EXTENSIONS if name != "MPO"]  # Pillow's JPEG reader finds MPO
 KNOWN_EXTENSIONS = frozenset().union(*EXTENSIONS.values())
+_ORIENTATION = 0x0112  # EXIF tag; 1 is upright
 MAX_PIXELS = 200_000_000  # above this a file is a decompression bomb rather than a picture
 
 
@@ -30,6 +31,8 @@ class Verdict:
     """What came of one file: ``reason`` is None for a usable image, else why it is not.
 
     ``digest`` identifies the decoded pixels, so that a copy is found even under other metadata.
+    ``turned`` says that viewers turn or mirror the picture by its EXIF orientation, which DALI's
+    decoders do not.
     """
 
     reason: str | None
@@ -37,6 +40,7 @@ class Verdict:
     width: int = 0
     height: int = 0
     digest: str = ""
+    turned: bool = False
 
 
 def inspect(path: str) -> Verdict:
@@ -85,4 +89,12 @@ def _judge(image: Image.Image, extension: str, size: int) -> Verdict:
     pixels = image.convert("RGB")
     digest = hashlib.blake2b(repr(pixels.size).encode(), digest_size=16)
     digest.update(pixels.tobytes())
-    return Verdict(None, size, image.width, image.height, digest.hexdigest())
+    turned = _turned(image)
+    return Verdict(None, size, image.width, image.height, digest.hexdigest(), turned)
+
+
+def _turned(image: Image.Image) -> bool:
+    try:
+        return image.getexif().get(_ORIENTATION, 1) in range(2, 9)
+    except Exception:  # damaged metadata do no harm to the pixels
+        return False
