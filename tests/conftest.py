@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -61,12 +62,24 @@ def make_images(
     return root
 
 
-def program(name: str, *arguments, check: bool = True, **options) -> subprocess.CompletedProcess:
+def program(
+    name: str, *arguments, check: bool = True, prefix: tuple = (), **options
+) -> subprocess.CompletedProcess:
     """Run a program of workflow/scripts; with ``check``, fail the test if the program fails."""
-    command = [sys.executable, str(SCRIPTS / name), *map(str, arguments)]
+    command = [*prefix, sys.executable, str(SCRIPTS / name), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, **options)
     assert not check or done.returncode == 0, done.stderr
     return done
+
+
+def bound_by_permissions() -> tuple:
+    """What to put before a command so that permissions bind it, even if root runs the tests."""
+    if os.geteuid() != 0:
+        return ()
+    prefix = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+    if shutil.which("setpriv") is None or subprocess.run([*prefix, "true"]).returncode != 0:
+        pytest.skip("root may do everything, and setpriv cannot take that away here")
+    return prefix
 
 
 def snakemake(folder: Path, *arguments, check: bool = True) -> subprocess.CompletedProcess:

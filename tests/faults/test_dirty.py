@@ -11,7 +11,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import make_images, program, snakemake
+from conftest import bound_by_permissions, make_images, program, snakemake
 from PIL import Image
 from twofour import config, dataset
 from twofour.errors import TwoFourError
@@ -143,13 +143,22 @@ def test_huge_image_is_used(tmp_path):
     assert any(p.endswith("huge.jpg") for p in dataset.read(tmp_path / "out").train[0])
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_unreadable_file(tmp_path):
+def test_unreadable_file_and_folder(tmp_path):
     root = make_images(tmp_path / "images", count=3)
-    (root / "train" / "bright" / "image 00.jpg").chmod(0)
-    data = {**DATA, "max_rejected": 0.5}
-    summary = dataset.prepare(str(root), str(tmp_path / "out"), data, seed=1, workers=1)
-    assert summary["rejected"] == 1
+    prefix = bound_by_permissions()
+    victim = root / "train" / "bright" / "image 00.jpg"
+    victim.chmod(0)
+    arguments = ("--root", root, "--out", tmp_path / "out", "--workers", 1)
+    loose = '{"data": {"max_rejected": 0.5}}'
+    program("prepare_dataset.py", *arguments, "--config", loose, prefix=prefix)
+    rejected = (tmp_path / "out" / "rejected.csv").read_text()
+    assert f"{victim},cannot be read: Permission denied" in rejected
+    (root / "train" / "bright").chmod(0)
+    done = program("prepare_dataset.py", *arguments, check=False, prefix=prefix)
+    (root / "train" / "bright").chmod(0o700)
+    assert done.returncode == 1
+    wanted = f"cannot read the folder {root / 'train' / 'bright'}: Permission denied"
+    assert wanted in done.stderr and "Traceback" not in done.stderr
 
 
 def test_empty_class_and_too_many_bad_files_are_errors(tmp_path):

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import TINY, merged, program
+from conftest import TINY, bound_by_permissions, merged, program
 from twofour import files
 from twofour.errors import TwoFourError
 
@@ -60,7 +60,7 @@ def made(prepared, tmp_path_factory):
     return out
 
 
-def stage(prepared, made, out, name, check=True):
+def stage(prepared, made, out, name, check=True, prefix=()):
     """Run one program, from what lies in ``made`` into ``out``."""
     config = ("--config", json.dumps(merged(TINY, {"sparsity": {"require_learnt": False}})))
     weights = ("--weights", made / "dense" / "model.pdparams")
@@ -77,7 +77,7 @@ def stage(prepared, made, out, name, check=True):
             *("--out", out / "evaluation.json"),
         ),
     }
-    return program(f"{name}.py", *config, *commands[name], check=check)
+    return program(f"{name}.py", *config, *commands[name], check=check, prefix=prefix)
 
 
 @pytest.mark.parametrize("name", ["train", "prune", "permute", "export"])
@@ -128,11 +128,15 @@ def test_read_only_disk(prepared, made, disk):
         assert "Traceback" not in done.stderr
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_missing_permission(prepared, made, tmp_path):
+@pytest.mark.parametrize("name", ["train", "prune", "export", "evaluate"])
+def test_missing_permission(prepared, made, tmp_path, name):
+    prefix = bound_by_permissions()
     tmp_path.chmod(0o500)
-    done = stage(prepared, made, tmp_path, "prune", check=False)
-    assert done.returncode == 1 and "Permission denied" in done.stderr
+    done = stage(prepared, made, tmp_path, name, check=False, prefix=prefix)
+    tmp_path.chmod(0o700)
+    assert done.returncode == 1
+    assert f"cannot write {tmp_path}" in done.stderr and "Permission denied" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_file_where_a_folder_should_be(prepared, made, tmp_path):

@@ -23,8 +23,8 @@ def main(options) -> None:
     worst = sparse.loc[sparse["top1_drop"].idxmax()]
     if worst["top1_drop"] > limit:
         raise TwoFourError(
-            f"not accepted: {worst['model']} is {worst['top1_drop']:.2f} points of top-1 below the "
-            f"dense model in {worst['backend']} {worst['precision']}, and accept.max_top1_drop "
+            f"not accepted: the {worst['model']} model is {worst['top1_drop']:.2f} points of top-1 "
+            f"below the dense one in {worst['backend']} {worst['precision']}, and accept.max_top1_drop "
             f"allows {limit:g}; the table is in {path}"
         )
     record = {"max_top1_drop": limit, "largest_drop": float(worst["top1_drop"])}

@@ -231,11 +231,16 @@ def _subfolders(folder: Path) -> list[str]:
     return sorted(names)
 
 
+def _unreadable(error: OSError) -> None:
+    """A folder that cannot be listed would be left out without a word."""
+    raise TwoFourError(f"cannot read the folder {error.filename}: {error.strerror}") from error
+
+
 def _files(folder: Path) -> list[str]:
     """All files below ``folder``, links followed, loops of links cut."""
     result = []
     seen = set()
-    for current, names, files in os.walk(folder, followlinks=True):
+    for current, names, files in os.walk(folder, followlinks=True, onerror=_unreadable):
         identity = os.path.realpath(current)
         if identity in seen:
             names.clear()
