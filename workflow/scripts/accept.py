@@ -24,8 +24,8 @@ def main(options) -> None:
     if worst["top1_drop"] > limit:
         raise TwoFourError(
             f"not accepted: the {worst['model']} model is {worst['top1_drop']:.2f} points of top-1 "
-            f"below the dense one in {worst['backend']} {worst['precision']}, and accept.max_top1_drop "
-            f"allows {limit:g}; the table is in {path}"
+            f"below the dense one in {worst['backend']} {worst['precision']}, and "
+            f"accept.max_top1_drop allows {limit:g}; the table is in {path}"
         )
     record = {"max_top1_drop": limit, "largest_drop": float(worst["top1_drop"])}
     files.write_json(Path(options.results) / "accept.json", record)
