@@ -12,7 +12,7 @@ from conftest import ROOT, TINY, make_images, merged, snakemake
 from twofour import lock
 from twofour.errors import TwoFourError
 
-CONFIG = merged(TINY, {"run": "a", "data": {"root": "images"}, "train": {"epochs": 40}})
+CONFIG = merged(TINY, {"run": "a", "data": {"root": "images"}, "train": {"epochs": 3}})
 TARGET = "results/{}/dense/model.pdparams"
 
 
@@ -21,6 +21,8 @@ def folder(tmp_path):
     make_images(tmp_path / "images")
     for run in "ab":
         (tmp_path / f"{run}.yaml").write_text(yaml.safe_dump({**CONFIG, "run": run}))
+    slow = merged(CONFIG, {"run": "slow", "train": {"epochs": 150}})  # outlives Snakemake's start
+    (tmp_path / "slow.yaml").write_text(yaml.safe_dump(slow))
     return tmp_path
 
 
@@ -39,14 +41,14 @@ def wait_for(path, process):
 
 
 def test_second_run_on_the_same_results_is_refused_and_loses_nothing(folder):
-    first = started(folder, "a")
-    wait_for(folder / "results/a/dense/checkpoints", first)
-    second = started(folder, "a")
+    first = started(folder, "slow")
+    wait_for(folder / "results/slow/dense/checkpoints", first)
+    second = started(folder, "slow")
     said = second.communicate()[1]
     assert second.returncode != 0
     assert "lock" in said.lower() and "Traceback" not in said
     assert first.wait() == 0
-    assert (folder / TARGET.format("a")).exists()
+    assert (folder / TARGET.format("slow")).exists()
 
 
 def test_runs_of_different_names_go_side_by_side(folder):
@@ -57,16 +59,16 @@ def test_runs_of_different_names_go_side_by_side(folder):
 
 
 def test_after_a_kill_the_message_says_what_to_type(folder):
-    process = started(folder, "a")
-    wait_for(folder / "results/a/dense/checkpoints", process)
+    process = started(folder, "slow")
+    wait_for(folder / "results/slow/dense/checkpoints", process)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    again = (TARGET.format("a"), "--configfile", "a.yaml", "--cores", 1)
+    again = (TARGET.format("slow"), "--configfile", "slow.yaml", "--cores", 1)
     done = snakemake(folder, *again, check=False)
     assert done.returncode != 0 and "--unlock" in done.stderr
     snakemake(folder, *again, "--unlock")
     snakemake(folder, *again)
-    assert (folder / TARGET.format("a")).exists()
+    assert (folder / TARGET.format("slow")).exists()
 
 
 def hold(path, entered, leave):
