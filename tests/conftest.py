@@ -9,10 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from twofour import config, hardware
+
 import numpy as np
 import pytest
 from PIL import Image
-from twofour import config, hardware
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ROOT / "workflow" / "scripts"

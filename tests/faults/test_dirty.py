@@ -9,12 +9,13 @@ import io
 import os
 import shutil
 
+from twofour import config, dataset
+from twofour.errors import TwoFourError
+
 import numpy as np
 import pytest
 from conftest import bound_by_permissions, make_images, program, snakemake
 from PIL import Image
-from twofour import config, dataset
-from twofour.errors import TwoFourError
 
 DATA = config.validated({"data": {"image_size": 32, "resize": 32}})["data"]
 RNG = np.random.default_rng(0)

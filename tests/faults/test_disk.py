@@ -8,10 +8,11 @@ import os
 import shutil
 import subprocess
 
-import pytest
-from conftest import TINY, bound_by_permissions, merged, program
 from twofour import files
 from twofour.errors import TwoFourError
+
+import pytest
+from conftest import TINY, bound_by_permissions, merged, program
 
 
 def mounted(path, *options):

@@ -5,14 +5,15 @@ import json
 import pickle
 import string
 
+from twofour import checker, checkpoint, config, dataset, masks, weights
+from twofour.errors import TwoFourError
+
 import numpy as np
 import pytest
 import yaml
 from conftest import make_images, program, snakemake
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from twofour import checker, checkpoint, config, dataset, masks, weights
-from twofour.errors import TwoFourError
 
 INJECTIONS = [
     'x"; touch pwned; "',

@@ -158,7 +158,9 @@ def check(folder, rng, kills, uninterrupted):
     found = outcome(folder)
     for key, value in expected.items():
         assert found[key] == value, f"{key} differs after {hits}"
-    assert "Traceback" not in "".join(texts)
+    # (Python itself prints one where a signal meets it before it has read our first line.)
+    said = "".join(texts)
+    assert "Traceback" not in said or "/workflow/scripts/" not in said.partition("Traceback")[2]
     assert counts == expected_counts, f"a stage that was complete ran again: {hits}"
     return hits
 

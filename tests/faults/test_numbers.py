@@ -3,14 +3,15 @@
 import json
 import re
 
+from twofour import architecture, checkpoint, metrics, weights
+from twofour import program as program_
+from twofour.errors import TwoFourError
+
 import numpy as np
 import paddle
 import pytest
 import yaml
 from conftest import TINY, make_images, merged, program, snakemake
-from twofour import architecture, checkpoint, metrics, weights
-from twofour import program as program_
-from twofour.errors import TwoFourError
 
 # With this weight decay the weights explode in oscillations, after some steps that still work.
 WILD = {

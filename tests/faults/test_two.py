@@ -6,11 +6,12 @@ import subprocess
 import sys
 import time
 
+from twofour import lock
+from twofour.errors import TwoFourError
+
 import pytest
 import yaml
 from conftest import ROOT, TINY, make_images, merged, snakemake
-from twofour import lock
-from twofour.errors import TwoFourError
 
 CONFIG = merged(TINY, {"run": "a", "data": {"root": "images"}, "train": {"epochs": 3}})
 TARGET = "results/{}/dense/model.pdparams"

@@ -1,11 +1,12 @@
 """TensorRT on a real GPU: agreement with a reference, sparse kernels, engines that fit."""
 
+from twofour import deploy, hardware, pruning
+from twofour.deploy import profiles
+
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from twofour import deploy, hardware, pruning
-from twofour.deploy import profiles
 
 CHANNELS, SIZE = 256, 14
 TOLERANCE = {"fp32": 1e-4, "tf32": 1e-2, "fp16": 2e-2}

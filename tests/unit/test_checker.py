@@ -2,14 +2,15 @@
 
 import json
 
+from twofour import checker, pruning, weights
+from twofour.errors import TwoFourError
+
 import numpy as np
 import onnx
 import paddle
 import pytest
 from conftest import program
 from onnx import TensorProto, helper, numpy_helper
-from twofour import checker, pruning, weights
-from twofour.errors import TwoFourError
 
 RNG = np.random.default_rng(0)
 

@@ -1,8 +1,9 @@
 """The words under the table follow from the table."""
 
+from twofour import comparison
+
 import numpy as np
 import pandas as pd
-from twofour import comparison
 
 
 def row(model, backend="tensorrt_sparse", batch=8, top1=90.0, speed=1.0, spread=0.01, **more):

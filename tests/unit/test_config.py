@@ -2,11 +2,12 @@ import json
 import math
 import re
 
+from twofour import config
+from twofour.errors import TwoFourError
+
 import pytest
 import yaml
 from conftest import ROOT
-from twofour import config
-from twofour.errors import TwoFourError
 
 
 def error_of(value) -> str:

@@ -1,14 +1,15 @@
 import csv
 import shutil
 
+from twofour import config, dataset
+from twofour.errors import TwoFourError
+from twofour.images import inspect
+
 import numpy as np
 import pytest
 from conftest import make_images, program
 from nvidia.dali import fn, pipeline_def
 from PIL import Image
-from twofour import config, dataset
-from twofour.errors import TwoFourError
-from twofour.images import inspect
 
 DATA = config.validated({})["data"]
 

@@ -4,11 +4,12 @@ import json
 import subprocess
 import sys
 
-import pytest
-from conftest import SCRIPTS, program
 from twofour import config, deploy, hardware
 from twofour.deploy import onnxruntime, paddle_trt, profiles, sparsity_log, tensorrt
 from twofour.errors import TwoFourError
+
+import pytest
+from conftest import SCRIPTS, program
 
 BACKENDS = config.schema()["properties"]["deploy"]["properties"]["backends"]["items"]["enum"]
 NO_GPU = not hardware.gpus()

@@ -3,11 +3,12 @@
 import json
 import pickle
 
+from twofour import checkpoint, files, masks, sources, weights
+from twofour.errors import TwoFourError
+
 import numpy as np
 import paddle
 import pytest
-from twofour import checkpoint, files, masks, sources, weights
-from twofour.errors import TwoFourError
 
 ARRAYS = {"b": np.arange(6, dtype="float32").reshape(2, 3), "a": np.zeros(2, "float32")}
 

@@ -1,9 +1,10 @@
-import numpy as np
-import pytest
-from PIL import Image
 from twofour import dataset
 from twofour.errors import TwoFourError
 from twofour.loader import Loader
+
+import numpy as np
+import pytest
+from PIL import Image
 
 
 @pytest.fixture

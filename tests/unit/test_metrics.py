@@ -1,7 +1,8 @@
-import numpy as np
-import pytest
 from twofour import metrics
 from twofour.errors import TwoFourError
+
+import numpy as np
+import pytest
 
 
 def test_topk_against_sorting():

@@ -1,10 +1,11 @@
 """The network against an independent reference: counts, shapes, strides, a block by hand."""
 
+from twofour import architecture, config, model, program, weights
+from twofour.errors import TwoFourError
+
 import numpy as np
 import paddle
 import pytest
-from twofour import architecture, config, model, program, weights
-from twofour.errors import TwoFourError
 
 
 def resnet(classes=1000, **changes):

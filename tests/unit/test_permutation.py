@@ -2,10 +2,11 @@
 
 import itertools
 
+from twofour import architecture, config, model, permutation, program, pruning, sparsity, weights
+
 import numpy as np
 import paddle
 import pytest
-from twofour import architecture, config, model, permutation, program, pruning, sparsity, weights
 
 NETWORKS = [
     {"name": "resnet50", "width": 0.125, "blocks": [2, 1, 2, 1]},

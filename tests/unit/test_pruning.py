@@ -2,10 +2,11 @@
 
 import itertools
 
+from twofour import pruning, sparsity
+
 import numpy as np
 import pytest
 from paddle.incubate import asp
-from twofour import pruning, sparsity
 
 RNG = np.random.default_rng(0)
 # With 6 input channels the last group is padded; with 5 outputs, so is the last 4×4 block.

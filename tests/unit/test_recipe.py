@@ -1,7 +1,8 @@
 import math
 
-import pytest
 from twofour import config, recipe
+
+import pytest
 
 TRAIN = config.validated({"train": {"batch_size": 512, "epochs": 90}})["train"]
 

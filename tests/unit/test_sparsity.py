@@ -1,7 +1,8 @@
-import numpy as np
-import pytest
 from twofour import architecture, config, pruning, sparsity
 from twofour.errors import TwoFourError
+
+import numpy as np
+import pytest
 
 RNG = np.random.default_rng(0)
 ALL = ["*"]

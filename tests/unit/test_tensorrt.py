@@ -4,12 +4,13 @@ import json
 import sys
 import types
 
-import doubles
-import numpy as np
-import pytest
 from twofour import architecture, cuda, deploy, hardware
 from twofour.deploy import profiles, tensorrt
 from twofour.errors import TwoFourError
+
+import doubles
+import numpy as np
+import pytest
 
 GPU = {"name": "NVIDIA A100", "driver_version": "535.1", "compute_cap": "8.0"}
 MACHINE = hardware.Hardware("gpu", GPU["name"], 1)
@@ -31,8 +32,9 @@ def library(request, monkeypatch):
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     """A tiny network, exported as the pipeline does it."""
-    from conftest import TINY
     from twofour import config, export, model, program
+
+    from conftest import TINY
 
     settings = config.validated(TINY)
     network = architecture.resnet(settings["model"], 4)

@@ -6,11 +6,12 @@ import subprocess
 import sys
 import time
 
+from twofour import sparsity, weights
+
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import SCRIPTS, TINY, merged, program
-from twofour import sparsity, weights
 
 
 def train(prepared, out, *changes, start=None, check=True):

@@ -6,12 +6,13 @@ import re
 import shutil
 from pathlib import Path
 
+from twofour import checker, export, hardware, masks, sources, sparsity, weights
+
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT, TINY, make_images, merged, program, snakemake
-from twofour import checker, export, hardware, masks, sources, sparsity, weights
 
 pytestmark = pytest.mark.workflow
 RUN = "results/tiny"

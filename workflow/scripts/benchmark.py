@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 from twofour import cli, config, dataset, deploy, files, hardware, measure
 from twofour.errors import TwoFourError
+
+import numpy as np
 
 
 def main(options) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 from twofour import (
     architecture,
     cli,
@@ -23,6 +22,8 @@ from twofour import (
     weights,
 )
 from twofour.errors import TwoFourError
+
+import numpy as np
 
 
 def main(options) -> None:
@@ -94,8 +95,9 @@ def main(options) -> None:
 
 def _training_graph(network, state, data, machine):
     """A predictor of the graph as it was validated in training, with the weights ``state``."""
-    import paddle
     from twofour import model, program
+
+    import paddle
 
     built = program.build_inference(network, data, machine.device)
     place = program.place(machine.device)

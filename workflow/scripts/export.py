@@ -9,10 +9,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import numpy as np
 from twofour import architecture, cli, config, files, hardware, weights
 from twofour.deploy import CLASSES, ONNX
 from twofour.errors import TwoFourError
+
+import numpy as np
 
 
 def main(options) -> None:

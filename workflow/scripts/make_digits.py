@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from twofour import cli, progress
+
 import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
-from twofour import cli, progress
 
 SIZE = 32  # pixels; the originals have 8×8
 

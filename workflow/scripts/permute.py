@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import numpy as np
 from twofour import (
     architecture,
     cli,
@@ -24,6 +23,8 @@ from twofour import (
     weights,
 )
 from twofour.errors import TwoFourError
+
+import numpy as np
 
 TOLERANCE = 1e-4  # of a class probability: sums are the same but for the order of their terms
 IMAGES = 4
@@ -82,8 +83,9 @@ def main(options) -> None:
 
 def _difference(network, dense: dict, permuted: dict, settings: dict) -> float:
     """The largest difference of a class probability between two states, on random images."""
-    import paddle
     from twofour import model, program
+
+    import paddle
 
     built = program.build_inference(network, settings["data"], "cpu")
     place = program.place("cpu")

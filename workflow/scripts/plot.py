@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
 from twofour import cli, comparison, config, deploy, files, names, plots
 from twofour.names import DENSE, PRUNED, SPARSE
+
+import pandas as pd
 
 
 def main(options) -> None:

@@ -12,8 +12,9 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
-import pandas as pd
 from twofour import cli, config, files, hardware
+
+import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (

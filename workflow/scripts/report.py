@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import jinja2
-import yaml
 from twofour import cli, comparison, config, deploy, files, names
 from twofour.names import DENSE, PRUNED, SPARSE
+
+import jinja2
+import yaml
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "report"
 PICTURES = {

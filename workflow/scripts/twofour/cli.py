@@ -47,6 +47,7 @@ def parser(description: str) -> argparse.ArgumentParser:
 def run(main: Callable[[argparse.Namespace], None], arguments: argparse.ArgumentParser) -> None:
     """Parse the command line, run ``main`` and exit: 0 done, 1 an error, 130 interrupted."""
     options = arguments.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.environ.get(TIED):
         _end_with_parent()
     try:
