@@ -1,16 +1,37 @@
 # The commands of the README. PYTHON chooses the interpreter of the environment, CONFIG the
-# configuration: make run PYTHON=python3.12 CONFIG=config/imagenet.yaml
+# configuration, ENV=gpu an environment with CUDA and TensorRT for the jobs that may use a GPU (of
+# Python 3.10, GPU_PYTHON): make run ENV=gpu CONFIG=config/imagenet.yaml
 PYTHON ?= python3
+GPU_PYTHON ?= python3.10
 CONFIG ?=
+ENV ?= cpu
 VENV := .venv
+GPU_VENV := .venv-gpu
 BIN := $(VENV)/bin
+ENVIRONMENTS := $(VENV)/.installed $(if $(filter gpu,$(ENV)),$(GPU_VENV)/.installed)
+ifeq ($(filter cpu gpu,$(ENV)),)
+$(error ENV is $(ENV), but must be cpu or gpu)
+endif
+# What snakemake and doctor.py are told about the configuration and the environment.
+GIVEN_CONFIG := $(if $(CONFIG),--configfile "$(CONFIG)")
+IN_GPU_ENV := $(if $(filter gpu,$(ENV)),--config 'hardware={"environment": "$(CURDIR)/$(GPU_VENV)"}')
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake
 
-.PHONY: run test test-faults lint clean lock unlock
+.PHONY: run doctor gpu-environment test test-faults lint clean lock unlock configuration
 
-run: $(VENV)/.installed
+run: $(ENVIRONMENTS) configuration
+	@$(SNAKEMAKE) $(GIVEN_CONFIG) $(IN_GPU_ENV)
+
+# Does this machine have what the configuration needs?
+doctor: $(ENVIRONMENTS) configuration
+	@LD_LIBRARY_PATH="$(if $(filter gpu,$(ENV)),$(CURDIR)/$(GPU_VENV)/lib/cuda:)$$LD_LIBRARY_PATH" \
+	    $(if $(filter gpu,$(ENV)),$(GPU_VENV),$(VENV))/bin/python workflow/scripts/doctor.py \
+	    --config "$(or $(CONFIG),config/config.yaml)"
+
+gpu-environment: $(GPU_VENV)/.installed
+
+configuration:
 	@$(if $(CONFIG),test -f "$(CONFIG)" || { echo "error: CONFIG=$(CONFIG): there is no such file" >&2; exit 1; },:)
-	@$(SNAKEMAKE) $(if $(CONFIG),--configfile "$(CONFIG)")
 
 test: $(VENV)/.installed
 	@$(BIN)/python -m pytest
@@ -33,9 +54,17 @@ clean:
 	rm -rf results .snakemake .pytest_cache .ruff_cache
 
 $(VENV)/.installed: envs/cpu/requirements.txt envs/setup.sh
-	@sh envs/setup.sh "$(PYTHON)" "$(VENV)" envs/cpu/requirements.txt
+	@sh envs/setup.sh "$(PYTHON)" "$(VENV)" cpu
+
+$(GPU_VENV)/.installed: envs/gpu/requirements.txt envs/gpu/environment.post-deploy.sh envs/setup.sh
+	@sh envs/setup.sh "$(GPU_PYTHON)" "$(GPU_VENV)" gpu
 
 # Needs uv (https://docs.astral.sh/uv/).
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-header --no-annotate --quiet envs/cpu/requirements.in -o envs/cpu/requirements.txt
+	uv pip compile --python-version 3.10 --python-platform x86_64-manylinux_2_28 --generate-hashes \
+	    --no-emit-index-url --no-header --no-annotate --quiet \
+	    envs/gpu/requirements.in -o envs/gpu/requirements.txt
+	python3 envs/conda.py cpu 3.11
+	python3 envs/conda.py gpu 3.10

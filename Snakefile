@@ -20,8 +20,8 @@ include: "workflow/rules/compare.smk"
 
 # Better now than after hours of training. (On a cluster the machine that submits need not have a GPU.)
 onstart:
-    if workflow.local_exec:
-        require_devices()
+    if workflow.local_exec and not workflow.deployment_settings.deployment_method:
+        see_doctor()
 
 
 rule all:

@@ -1,7 +1,13 @@
 #!/bin/sh
-# Make the virtual environment: setup.sh PYTHON FOLDER REQUIREMENTS
+# Make the virtual environment: setup.sh PYTHON FOLDER KIND, with KIND cpu or gpu
 # One sentence says what is missing, where something is.
-python=$1 folder=$2 requirements=$3
+python=$1 folder=$2 kind=$3
+requirements=envs/$kind/requirements.txt
+case $kind in
+gpu) versions="3.10" variable=GPU_PYTHON size="8 GB" why="TensorRT 8.5.3 exists for Python 3.10, and for no later one" ;;
+*) versions="3.11 3.12" variable=PYTHON size="1.5 GB" why="PaddlePaddle 2.6 and Snakemake 9 both exist for 3.11 and 3.12 only" ;;
+esac
+first=${versions%% *}
 
 fail() {
     echo "error: $1" >&2
@@ -9,21 +15,24 @@ fail() {
 }
 
 command -v "$python" >/dev/null 2>&1 ||
-    fail "there is no $python; install Python 3.11 or 3.12, or name one with make PYTHON=python3.12"
+    fail "there is no $python; install Python $first, or name one with make $variable=python$first"
 version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) ||
-    fail "$python does not start; name another one with make PYTHON=python3.11"
-case $version in
-3.11 | 3.12) ;;
-*) fail "$python is Python $version, but PaddlePaddle 2.6 and Snakemake 9 both exist for 3.11 and 3.12 only; install one of these and use make PYTHON=python3.11" ;;
+    fail "$python does not start; name another one with make $variable=python$first"
+case " $versions " in
+*" $version "*) ;;
+*) fail "$python is Python $version, but $why; install Python $first and use make $variable=python$first" ;;
 esac
 [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] ||
     fail "this is $(uname -s) on $(uname -m), but PaddlePaddle and DALI are packaged for Linux on x86_64 only"
 "$python" -c 'import ensurepip, venv' 2>/dev/null ||
     fail "$python lacks the venv module; install it (on Debian and Ubuntu: apt-get install python$version-venv)"
 
-echo "Installing the environment into $folder (1.5 GB, a few minutes, once) ..."
+echo "Installing the environment into $folder ($size, a few minutes, once) ..."
 rm -rf "$folder"
 "$python" -m venv "$folder" || fail "could not make the virtual environment $folder"
 "$folder/bin/pip" install --quiet --disable-pip-version-check --require-hashes --no-deps -r "$requirements" ||
     fail "installation failed, see above; run the same command again when the cause is gone"
+if [ "$kind" = gpu ]; then
+    sh envs/gpu/environment.post-deploy.sh "$folder" || exit 1
+fi
 touch "$folder/.installed"

@@ -42,6 +42,9 @@ def test_the_keys_that_take_text_are_known():
     assert dict(strings(config.schema())) == {
         "run": False,
         "data.root": False,
+        "train.init": False,
+        "hardware.environment": False,
+        "hardware.container": False,
         "sparsity.include": True,
         "sparsity.exclude": True,
     }

@@ -6,7 +6,6 @@ from twofour import config
 from twofour.errors import TwoFourError
 
 import pytest
-import yaml
 from conftest import ROOT
 
 
@@ -87,11 +86,43 @@ def test_shipped_configs_are_valid():
         config.load(str(path))
 
 
-def test_imagenet_config_keeps_the_recipe():
-    given = yaml.safe_load((ROOT / "config" / "imagenet.yaml").read_text())
+IMAGENET = {
+    "imagenet": (90, "amp_fp16", 8),
+    "imagenet-50epochs": (50, "amp_fp16", 8),
+    "imagenet-1gpu": (90, "amp_fp16", 1),
+    "imagenet-tf32": (90, "tf32", 8),
+    "imagenet-tf32-50epochs": (50, "tf32", 8),
+    "imagenet-tf32-1gpu": (90, "tf32", 1),
+}
+
+
+def test_published_rows_differ_from_the_recipe_in_nothing_else():
+    """All but epochs, precision and GPUs are the defaults, which are the recipe's values."""
+    assert {path.stem for path in (ROOT / "config").glob("imagenet*.yaml")} == set(IMAGENET)
     defaults = config.validated({})
-    assert config.validated(given)["train"] == defaults["train"]
-    assert config.validated(given)["model"]["name"] == "resnet50"
+    for name, (epochs, precision, gpus) in IMAGENET.items():
+        given = config.load(str(ROOT / "config" / f"{name}.yaml"))
+        assert given["run"] == name
+        varied = {"epochs": epochs, "precision": precision, "layout": "NHWC"}
+        assert given["train"] == {**defaults["train"], **varied}
+        assert given["model"] == {**defaults["model"], "input_channels": 4}
+        assert (given["hardware"]["device"], given["hardware"]["gpus"]) == ("gpu", gpus)
+        assert given["data"]["source"] == "ilsvrc2012"
+        same = set(defaults["data"]) - {"source", "root"}
+        assert all(given["data"][key] == defaults["data"][key] for key in same)
+
+
+def test_every_line_of_a_published_row_has_a_comment():
+    for name in IMAGENET:
+        lines = (ROOT / "config" / f"{name}.yaml").read_text().splitlines()
+        bare = {line.strip(": ") for line in lines if line and "#" not in line}
+        assert bare <= set(config.schema()["properties"])  # the names of the sections
+
+
+def test_readme_has_a_row_for_each_published_one():
+    text = (ROOT / "README.md").read_text()
+    for name in IMAGENET:
+        assert f"(config/{name}.yaml)" in text
 
 
 def leaves(node, prefix=""):

@@ -59,11 +59,13 @@ def test_masks_round_trip(tmp_path):
 def test_checkpoints_keep_two_and_fall_back_from_a_damaged_one(tmp_path):
     mark = {"train": {"epochs": 3}, "code": "x"}
     for step in (1, 2, 3):
-        state = checkpoint.Checkpoint(ARRAYS, b"loader", {"step": step, "fingerprint": mark})
+        state = checkpoint.Checkpoint(
+            ARRAYS, [{}], [b"loader"], {"step": step, "fingerprint": mark}
+        )
         newest = checkpoint.save(tmp_path, step, state)
     assert len(list(tmp_path.iterdir())) == 2
     found = checkpoint.latest(tmp_path, mark, print)
-    assert (found.meta["step"], found.loader) == (3, b"loader")
+    assert (found.meta["step"], found.loaders) == (3, [b"loader"])
     assert (found.variables["b"] == ARRAYS["b"]).all()
     content = bytearray(newest.read_bytes())
     content[content.index(ARRAYS["b"].tobytes()) + 4] ^= 1
@@ -75,7 +77,7 @@ def test_checkpoints_keep_two_and_fall_back_from_a_damaged_one(tmp_path):
 
 def test_other_fingerprint_is_not_resumed_and_named(tmp_path):
     state = checkpoint.Checkpoint(
-        {}, b"", {"fingerprint": {"train": {"epochs": 3, "momentum": 1}, "code": "x"}}
+        {}, [], [], {"fingerprint": {"train": {"epochs": 3, "momentum": 1}, "code": "x"}}
     )
     checkpoint.save(tmp_path, 1, state)
     said = []

@@ -1,8 +1,10 @@
 """make run and make test on a machine that lacks something: one sentence each."""
 
+import importlib.util
 import subprocess
 
 import pytest
+import yaml
 from conftest import ROOT
 
 
@@ -32,6 +34,62 @@ def test_no_python(tmp_path):
     assert "there is no " in setup(tmp_path / "none", tmp_path).stderr
 
 
-def setup(python, folder):
-    command = ["sh", ROOT / "envs" / "setup.sh", python, folder / "venv", "none.txt"]
+def test_gpu_environment_wants_another_python(tmp_path):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 3.11\n")
+    python.chmod(0o755)
+    done = setup(python, tmp_path, "gpu")
+    assert "TensorRT 8.5.3 exists for Python 3.10" in done.stderr
+    assert "make GPU_PYTHON=python3.10" in done.stderr
+
+
+def test_unknown_environment_is_a_sentence():
+    done = subprocess.run(
+        ["make", "run", "ENV=tpu"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0 and "ENV is tpu, but must be cpu or gpu" in done.stderr
+
+
+def test_libraries_get_the_names_that_paddle_opens(tmp_path):
+    """In an environment that looks like the real one."""
+    environment = tmp_path / "environment"
+    packages = environment / "lib" / "python3.10" / "site-packages"
+    for name in ("nvidia/cudnn/lib/libcudnn.so.8", "tensorrt/libnvinfer.so.8"):
+        (packages / name).parent.mkdir(parents=True)
+        (packages / name).write_text(name)
+    python = environment / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text(f"#!/bin/sh\necho {packages}\n")
+    python.chmod(0o755)
+    script = ROOT / "envs" / "gpu" / "environment.post-deploy.sh"
+    subprocess.run(["sh", script, environment], check=True)
+    libraries = environment / "lib" / "cuda"
+    assert sorted(path.name for path in libraries.iterdir()) == [
+        *("libcudnn.so", "libcudnn.so.8", "libnvinfer.so", "libnvinfer.so.8")
+    ]
+    moved = environment.rename(tmp_path / "moved") / "lib" / "cuda"
+    assert (moved / "libcudnn.so").read_text() == "nvidia/cudnn/lib/libcudnn.so.8"
+    empty = tmp_path / "empty"
+    (empty / "bin").mkdir(parents=True)
+    (empty / "bin" / "python").symlink_to(python)
+    assert subprocess.run(["sh", script, empty], capture_output=True).returncode == 1
+
+
+@pytest.mark.parametrize(("kind", "python"), [("cpu", "3.11"), ("gpu", "3.10")])
+def test_conda_files_hold_the_lock(kind, python):
+    spec = importlib.util.spec_from_file_location("conda", ROOT / "envs" / "conda.py")
+    conda = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(conda)
+    folder = ROOT / "envs" / kind
+    lock = (folder / "requirements.txt").read_text()
+    written = (folder / "environment.yaml").read_text()
+    assert written == conda.text(lock, python)
+    *_, pip = yaml.safe_load(written)["dependencies"]
+    assert len(pip["pip"]) == 2 + sum(line[:1].isalnum() for line in lock.splitlines())
+    assert all("--hash=sha256:" in line for line in pip["pip"][2:])
+    assert "://" not in lock
+
+
+def setup(python, folder, kind="cpu"):
+    command = ["sh", ROOT / "envs" / "setup.sh", python, folder / "venv", kind]
     return subprocess.run(command, capture_output=True, text=True)

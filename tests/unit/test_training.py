@@ -165,4 +165,5 @@ def test_divergence_is_a_sentence(prepared, tmp_path):
 def test_precision_that_the_cpu_lacks_is_named(prepared, tmp_path):
     done = train(prepared, tmp_path, {"train": {"precision": "amp_fp16"}}, check=False)
     assert done.returncode == 1
-    assert "train.precision is amp_fp16, but training on the cpu can do only fp32" in done.stderr
+    assert "train.precision is amp_fp16, but training on this cpu" in done.stderr
+    assert "can do only fp32; set it to auto or one of these" in done.stderr

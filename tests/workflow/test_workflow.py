@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 from twofour import checker, export, hardware, masks, sources, sparsity, weights
@@ -213,6 +214,10 @@ KEYS = {
     "data.val_fraction": (0.3, DATASET),
     "data.max_rejected": (0.3, DATASET),
     "data.image_size": (24, DENSE),
+    "data.train_size": ([[1, 24], [2, 32]], DENSE),
+    "data.decoder": ("cpu", DENSE),
+    "data.decoder_load": (0.5, DENSE),
+    "data.prefetch": (3, DENSE),
     "data.resize": (40, DENSE),
     "data.crop_area": ([0.7, 1.0], DENSE),
     "data.crop_ratio": ([1.0, 1.0], DENSE),
@@ -232,6 +237,11 @@ KEYS = {
     "train.label_smoothing": (0.0, DENSE),
     "train.precision": ("fp32", DENSE),
     "train.checkpoint_minutes": (1, DENSE),
+    "train.loss_scale": (64, DENSE),
+    "train.dynamic_loss_scaling": (False, DENSE),
+    "train.layout": ("NHWC", DENSE),
+    "train.accumulation": (2, DENSE),
+    "train.ema": (0.99, DENSE),
     "sparsity.algorithm": ("mask_2d_best", PRUNED),
     "sparsity.include": (["layer*"], PRUNED),
     "sparsity.exclude": (["stem.conv.weight"], PRUNED),
@@ -245,11 +255,15 @@ KEYS = {
     "benchmark.steps": (6, SPEED),
     "accept.max_top1_drop": (90, {"accept", *REPORTED}),
     "hardware.threads": (2, DENSE),
+    "hardware.gpus": (2, DENSE),
+    "hardware.cpu_processes": (2, DENSE),
+    "hardware.environment": (sys.prefix, REPORTED),
+    "hardware.container": ("docker://image", REPORTED),
     "hardware.device": ("auto", DENSE),
 }
 # data.source, data.root and run name other data or another folder; the backends of the tiny run
-# have one precision.
-UNVARIED = {"run", "data.source", "data.root", "deploy.precisions"}
+# have one precision; train.init has a test of its own.
+UNVARIED = {"run", "data.source", "data.root", "deploy.precisions", "train.init"}
 
 
 def test_the_table_knows_every_key():
@@ -274,6 +288,11 @@ MODULES = {
     "checkpoint": DENSE,
     "loader": DENSE,
     "images": DATASET,
+    "records": DATASET,
+    "imagenet": set(),  # not asked for here
+    "amp": DENSE,
+    "parallel": DENSE,
+    "launch": DENSE,
     "masks": DENSE,
     "pruning": PRUNED,
     "sparsity": DENSE,

@@ -1,8 +1,10 @@
 # What all rules share: the checked configuration, where results go, and what a rule depends on.
 
+import os
 import shlex
+import subprocess
 import sys
-from os.path import dirname
+from os.path import abspath, dirname
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -11,8 +13,8 @@ from snakemake.utils import update_config
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from twofour import architecture, deploy, names, sparsity, stages
-from twofour.config import from_command_line, require_root, validated
+from twofour import architecture, deploy, imagenet, names, sparsity, stages
+from twofour.config import from_command_line, require_files, require_root, validated
 from twofour.dataset import fingerprint
 from twofour.errors import TwoFourError
 from twofour.hardware import threads
@@ -21,7 +23,7 @@ from twofour.names import DENSE, PRUNED, SPARSE
 try:
     update_config(config, from_command_line(workflow.config_settings.config))
     CONFIG = validated(config)
-    if CONFIG["data"]["source"] == "folder":
+    if CONFIG["data"]["source"] != "digits":
         require_root(CONFIG)
     # The number of classes, not known yet, does not matter here.
     NETWORK = architecture.resnet(CONFIG["model"], classes=2)
@@ -33,6 +35,7 @@ try:
         )
     )
     CASES = deploy.cases(CONFIG["deploy"])
+    require_files(CONFIG)
 except TwoFourError as error:
     raise WorkflowError(f"configuration: {error}")
 
@@ -45,10 +48,26 @@ RESULTS = f"results/{CONFIG['run']}"
 PREFIX = f"export SCRIPTS={shlex.quote(str(SCRIPTS))} TWOFOUR_TIED=1 OPENBLAS_NUM_THREADS=1; "
 if not workflow.deployment_settings.deployment_method:
     PREFIX += f"export PATH={shlex.quote(dirname(sys.executable))}:$PATH; "
-shell.prefix(PREFIX)
+GPU_ENV = CONFIG["hardware"]["environment"]
+GPU_ENV = abspath(GPU_ENV) if GPU_ENV else ""
+# Jobs that may use a GPU begin with on_gpu, since TensorRT's Python is not Snakemake's.
+PREFIX += f"GPU_ENV={shlex.quote(GPU_ENV)}; "
+PREFIX += (
+    'on_gpu() { [ -z "$GPU_ENV" ] || export PATH="$GPU_ENV/bin:$PATH" '
+    'LD_LIBRARY_PATH="$GPU_ENV/lib/cuda:${LD_LIBRARY_PATH:-}"; }; '
+)
+shell.prefix(PREFIX.replace("{", "{{").replace("}", "}}"))  # Snakemake would fill in names
+GPU_CONDA = "../../envs/gpu/environment.yaml"
+CPU_CONDA = "../../envs/cpu/environment.yaml"
+COMPUTE_CONDA = GPU_CONDA if CONFIG["hardware"]["device"] == "gpu" else CPU_CONDA
+COMPUTE_CONTAINER = CONFIG["hardware"]["container"]
 
 # Threads of a job that computes. Benchmarks take every core, so that nothing else runs beside them.
 THREADS = threads(CONFIG["hardware"]["threads"])
+# A training's processes share the machine.
+TRAINING_THREADS = THREADS * CONFIG["hardware"]["cpu_processes"]
+if CONFIG["hardware"]["threads"] == "auto":
+    TRAINING_THREADS = THREADS
 ALL_CORES = max(THREADS, workflow._cores or 0)  # none are set for a dry run or a cluster
 
 # What follows "pruned" and "sparse" in the names of models, and the algorithm that it stands for.
@@ -73,9 +92,18 @@ def settings(stage):
     return lambda wildcards: stages.settings(stage, CONFIG)
 
 
-def require_devices():
-    """Stop if this machine lacks what a backend of the configuration needs."""
-    try:
-        deploy.require(CONFIG)
-    except TwoFourError as error:
-        raise WorkflowError(f"configuration: {error}")
+def see_doctor():
+    """Stop if this machine lacks something that the configuration needs."""
+    python = f"{GPU_ENV}/bin/python" if GPU_ENV else sys.executable
+    libraries = [f"{GPU_ENV}/lib/cuda"] if GPU_ENV else []
+    libraries += filter(None, [os.environ.get("LD_LIBRARY_PATH")])
+    done = subprocess.run(
+        [python, SCRIPTS / "doctor.py", "--quiet", "--results", RESULTS]
+        + ["--config", stages.settings("doctor", CONFIG)],
+        env={**os.environ, "LD_LIBRARY_PATH": ":".join(libraries)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    if done.returncode != 0:
+        raise WorkflowError(f"configuration: {done.stderr.strip()}")
+    sys.stderr.write(done.stderr)

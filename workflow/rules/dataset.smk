@@ -1,12 +1,16 @@
 # images → checked file lists
 
 # The built-in digits are made by a rule; a folder of the user's is there already.
-if CONFIG["data"]["source"] == "digits":
+SOURCE = CONFIG["data"]["source"]
+IMAGENET = f"{RESULTS}/imagenet/imagenet.json"
+if SOURCE == "digits":
     IMAGES = f"{RESULTS}/digits"
     IMAGES_STATE = "digits"
 else:
     IMAGES = require_root(CONFIG)
-    IMAGES_STATE = fingerprint(IMAGES)
+    # Of ImageNet the archives count, if they are there: a million files take long to look at.
+    archives = imagenet.state(IMAGES) if SOURCE == "ilsvrc2012" else ""
+    IMAGES_STATE = archives or fingerprint(IMAGES, sizes=SOURCE == "folder")
     if not IMAGES_STATE:
         raise WorkflowError(
             f"data.root: there is no folder {IMAGES}; name the one with your images"
@@ -28,9 +32,30 @@ rule digits:
         'exec python "$SCRIPTS"/make_digits.py --out {output:q} --log {log:q}'
 
 
+# The images themselves lie in data.root and are no output: Snakemake deletes those of a failed job.
+rule imagenet:
+    output:
+        IMAGENET,
+    log:
+        f"{RESULTS}/logs/imagenet.log",
+    benchmark:
+        f"{RESULTS}/logs/imagenet.tsv"
+    conda:
+        "../../envs/cpu/environment.yaml"
+    threads: ALL_CORES
+    params:
+        code=stages.code("unpack_imagenet"),
+        images=lambda wildcards: IMAGES,
+        state=lambda wildcards: IMAGES_STATE,
+    shell:
+        'exec python "$SCRIPTS"/unpack_imagenet.py --root {params.images:q} --workers {threads}'
+        " --out {output:q} --log {log:q}"
+
+
 rule dataset:
     input:
-        IMAGES if CONFIG["data"]["source"] == "digits" else [],
+        IMAGES if SOURCE == "digits" else [],
+        imagenet=IMAGENET if SOURCE == "ilsvrc2012" else [],
     output:
         f"{RESULTS}/dataset/train.txt",
         f"{RESULTS}/dataset/val.txt",
@@ -47,9 +72,11 @@ rule dataset:
     params:
         config=settings("prepare_dataset"),
         code=stages.code("prepare_dataset"),
-        images=lambda wildcards: IMAGES,
-        state=IMAGES_STATE,
+        images=lambda wildcards, input: (
+            ["--imagenet", input.imagenet] if input.imagenet else ["--root", IMAGES]
+        ),
+        state=lambda wildcards: IMAGES_STATE,
         out=lambda wildcards, output: dirname(output[0]),
     shell:
-        'exec python "$SCRIPTS"/prepare_dataset.py --config {params.config:q} --root {params.images:q}'
+        'exec python "$SCRIPTS"/prepare_dataset.py --config {params.config:q} {params.images:q}'
         " --workers {threads} --out {params.out:q} --log {log:q}"

@@ -64,7 +64,9 @@ rule build:
     benchmark:
         f"{RESULTS}/logs/build.{{model}}.{{backend}}-{{precision}}.tsv"
     conda:
-        "../../envs/cpu/environment.yaml"
+        COMPUTE_CONDA
+    container:
+        COMPUTE_CONTAINER
     threads: THREADS
     params:
         # Only some backends are built for certain batch sizes, and rebuilt for others.
@@ -75,6 +77,6 @@ rule build:
         model=lambda wildcards, input: dirname(input[0]),
         out=lambda wildcards, output: dirname(output[0]),
     shell:
-        'exec python "$SCRIPTS"/build.py --config {params.config:q} --model {params.model:q}'
+        'on_gpu; exec python "$SCRIPTS"/build.py --config {params.config:q} --model {params.model:q}'
         " --backend {wildcards.backend} --precision {wildcards.precision}"
         " --out {params.out:q} --log {log:q}"

@@ -13,7 +13,9 @@ rule evaluate:
     benchmark:
         f"{RESULTS}/logs/evaluate.{{model}}.{{backend}}-{{precision}}.tsv"
     conda:
-        "../../envs/cpu/environment.yaml"
+        COMPUTE_CONDA
+    container:
+        COMPUTE_CONTAINER
     threads: THREADS
     params:
         config=settings("evaluate"),
@@ -22,7 +24,7 @@ rule evaluate:
         model=lambda wildcards, input: dirname(dirname(input.build)),
         build=lambda wildcards, input: dirname(input.build),
     shell:
-        'exec python "$SCRIPTS"/evaluate.py --config {params.config:q} --data {params.data:q}'
+        'on_gpu; exec python "$SCRIPTS"/evaluate.py --config {params.config:q} --data {params.data:q}'
         " --model {params.model:q} --build {params.build:q} --weights {input.weights:q}"
         " --out {output:q} --log {log:q}"
 
@@ -43,7 +45,9 @@ rule benchmark:
     benchmark:
         f"{RESULTS}/logs/benchmark.{{backend}}-{{precision}}.bs{{batch_size}}.tsv"
     conda:
-        "../../envs/cpu/environment.yaml"
+        COMPUTE_CONDA
+    container:
+        COMPUTE_CONTAINER
     threads: ALL_CORES
     params:
         config=settings("benchmark"),
@@ -52,6 +56,6 @@ rule benchmark:
         models=lambda wildcards, input: [dirname(dirname(build)) for build in input.builds],
         builds=lambda wildcards, input: [dirname(build) for build in input.builds],
     shell:
-        'exec python "$SCRIPTS"/benchmark.py --config {params.config:q} --data {params.data:q}'
+        'on_gpu; exec python "$SCRIPTS"/benchmark.py --config {params.config:q} --data {params.data:q}'
         " --model {params.models:q} --build {params.builds:q}"
         " --batch-size {wildcards.batch_size} --out {output:q} --log {log:q}"

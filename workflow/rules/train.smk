@@ -10,6 +10,7 @@ TRAINED = ("model.pdparams", "metrics.csv", "train.json")
 rule dense:
     input:
         DATASET,
+        CONFIG["train"]["init"] or [],
     output:
         [f"{RESULTS}/dense/{name}" for name in TRAINED],
     log:
@@ -17,15 +18,17 @@ rule dense:
     benchmark:
         f"{RESULTS}/logs/dense.tsv"
     conda:
-        "../../envs/cpu/environment.yaml"
-    threads: THREADS
+        COMPUTE_CONDA
+    container:
+        COMPUTE_CONTAINER
+    threads: TRAINING_THREADS
     params:
         config=settings("train"),
         code=stages.code("train"),
         data=lambda wildcards, input: dirname(input[0]),
         out=lambda wildcards, output: dirname(output[0]),
     shell:
-        'exec python "$SCRIPTS"/train.py --config {params.config:q} --data {params.data:q}'
+        'on_gpu; exec python "$SCRIPTS"/train.py --config {params.config:q} --data {params.data:q}'
         " --out {params.out:q} --log {log:q}"
 
 
@@ -42,8 +45,10 @@ rule sparse:
     benchmark:
         f"{RESULTS}/logs/sparse{{branch}}.tsv"
     conda:
-        "../../envs/cpu/environment.yaml"
-    threads: THREADS
+        COMPUTE_CONDA
+    container:
+        COMPUTE_CONTAINER
+    threads: TRAINING_THREADS
     params:
         config=settings("train"),
         code=stages.code("train"),
@@ -51,5 +56,5 @@ rule sparse:
         start=lambda wildcards, input: dirname(input[-1]),
         out=lambda wildcards, output: dirname(output[0]),
     shell:
-        'exec python "$SCRIPTS"/train.py --config {params.config:q} --data {params.data:q}'
+        'on_gpu; exec python "$SCRIPTS"/train.py --config {params.config:q} --data {params.data:q}'
         " --start {params.start:q} --out {params.out:q} --log {log:q}"

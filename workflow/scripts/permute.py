@@ -94,7 +94,7 @@ def _difference(network, dense: dict, permuted: dict, settings: dict) -> float:
     predict = built.predictor(executor)
     names = model.state_names(network)
     weights.require(dense, names, "the dense network")
-    shape = (IMAGES, *program.input_shape(network, settings["data"])[1:])
+    shape = (IMAGES, *program.input_shape(network, settings["data"]["image_size"])[1:])
     images = np.random.default_rng(settings["seed"]).standard_normal(shape).astype(np.float32)
     outputs = []
     for state in (dense, permuted):

@@ -6,14 +6,21 @@ Uses the config's section data and its seed.
 
 from __future__ import annotations
 
-from twofour import cli, config, dataset, hardware
+from twofour import cli, config, dataset, files, hardware
 
 
 def main(options) -> None:
     settings = config.load(options.config)
-    root = options.root or config.require_root(settings)
+    flat_val = words = None
+    if options.imagenet:
+        found = files.read_json(options.imagenet)
+        root, flat_val, words = found["images"], found["val"], found["words"]
+    else:
+        root = options.root or config.require_root(settings)
     workers = options.workers or hardware.cores()
-    summary = dataset.prepare(root, options.out, settings["data"], settings["seed"], workers)
+    summary = dataset.prepare(
+        root, options.out, settings["data"], settings["seed"], workers, flat_val, words
+    )
     cli.log.info(
         "%d training and %d validation images of %d classes; %d files rejected",
         summary["images"]["train"],
@@ -42,6 +49,11 @@ def main(options) -> None:
 if __name__ == "__main__":
     parser = cli.parser(__doc__)
     parser.add_argument("--root", metavar="DIR", help="folder of images (instead of data.root)")
+    parser.add_argument(
+        "--imagenet",
+        metavar="FILE",
+        help="what unpack_imagenet.py has written (instead of a folder)",
+    )
     parser.add_argument("--workers", type=int, help="processes that decode (default: all cores)")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the artifacts")
     cli.run(main, parser)

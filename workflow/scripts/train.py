@@ -2,11 +2,13 @@
 """Train a network: dense from random weights, or sparse from pruned ones with their masks.
 
 Uses the config's sections seed, data, model, train and hardware. Run again after an
-interruption it goes on from its last checkpoint, in OUT/checkpoints, to the same result.
+interruption it goes on from its last checkpoint, in OUT/checkpoints, to the same result. With
+hardware.gpus (or cpu_processes on CPUs) above 1 it starts that many processes of itself.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from twofour import (
@@ -16,6 +18,7 @@ from twofour import (
     dataset,
     files,
     hardware,
+    launch,
     lock,
     masks,
     sources,
@@ -26,10 +29,29 @@ from twofour import (
 
 def main(options) -> None:
     settings = config.load(options.config)
+    machine = hardware.start(settings["hardware"], training=True)
+    precision = hardware.precision(settings["train"]["precision"], machine)
+    out = Path(options.out)
+    if launch.launched():
+        train(settings, options, machine, precision)
+        return
+
+    from twofour import training  # loads PaddlePaddle, so not before its threads are set
+
+    with lock.exclusive(out / training.CHECKPOINTS):
+        if machine.processes == 1:
+            train(settings, options, machine, precision)
+        else:
+            dataset.read(options.data)
+            launch.run(Path(__file__), _without_log(sys.argv[1:]), machine, out)
+            summary = files.read_json(out / "train.json")
+            _report(summary)
+
+
+def train(settings: dict, options, machine: hardware.Hardware, precision: str) -> None:
+    """The training, or one process's part of it."""
     images = dataset.read(options.data)
     network = architecture.resnet(settings["model"], len(images.classes))
-    machine = hardware.start(settings["hardware"])
-    precision = hardware.precision(settings["train"]["precision"], machine.device)
     identity = {"code": sources.digest("train.py"), "dataset": images.content}
     initial = kept = None
     out = Path(options.out)
@@ -41,21 +63,39 @@ def main(options) -> None:
         sparsity.require(initial, kept, str(start / "model.pdparams"))
         names = ("model.pdparams", "masks.npz")
         identity["start"] = {name: files.sha256(start / name) for name in names}
+    elif settings["train"]["init"] is not None:
+        identity["start"] = files.sha256(settings["train"]["init"])
 
-    from twofour import training  # loads PaddlePaddle, so not before its threads are set
+    from twofour import amp, model, parallel, program, training
 
-    with lock.exclusive(out / training.CHECKPOINTS):
-        run = training.Training(
-            settings, machine, precision, network, images, identity, out, initial, kept
-        )
-        summary = run.run()
+    names = model.state_names(network)
+    if options.start:
+        weights.require(initial, names, "the starting weights")
+        initial = {name: initial[name] for name in names}
+    elif settings["train"]["init"] is not None:
+        initial = weights.initial(settings["train"]["init"], names, network)
+    if machine.device == "gpu":
+        amp.set_tf32(precision != "fp32")
+    group = parallel.connect(program.place(machine.device, machine.gpu))
+    run = training.Training(
+        settings, machine, precision, network, images, identity, out, group, initial, kept
+    )
+    summary = run.run()
+    if summary is None:
+        return
     if kept is not None:
         trained = weights.load(out / "model.pdparams")
         sparsity.require(trained, kept, str(out / "model.pdparams"))
         report = sparsity.report(trained, sparsity.choices(pruning))
         files.write_json(out / "sparsity.json", report)
+    if group.size == 1:
+        _report(summary)
+
+
+def _report(summary: dict) -> None:
+    processes = f", {summary['processes']} processes" if summary["processes"] > 1 else ""
     cli.log.info(
-        "top-1 %.2f %%, top-5 %.2f %% of %d images after %d epochs in %.0f s (%s, %s)",
+        "top-1 %.2f %%, top-5 %.2f %% of %d images after %d epochs in %.0f s (%s, %s%s)",
         summary["top1"],
         summary["top5"],
         summary["val_images"],
@@ -63,7 +103,19 @@ def main(options) -> None:
         summary["seconds"],
         summary["precision"],
         summary["device_name"],
+        processes,
     )
+
+
+def _without_log(arguments: list[str]) -> list[str]:
+    """The command line for the processes; this one alone writes the log."""
+    kept = list(arguments)
+    for index, argument in enumerate(kept):
+        if argument == "--log":
+            return kept[:index] + kept[index + 2 :]
+        if argument.startswith("--log="):
+            return kept[:index] + kept[index + 1 :]
+    return kept
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Training state on disk: one file a checkpoint, so that it is whole or not there.
 
-The file is a NumPy ``.npz`` archive: every persistable variable of the training program, the data
-loader's state, and a JSON text with the position, the history and a fingerprint. It holds no
+The file is a NumPy ``.npz`` archive: every persistable variable of the training program, the states
+of the data loaders, and a JSON text with the position, the history and a fingerprint. It holds no
 pickle, and the archive's CRC-32 sums find damage.
 """
 
@@ -19,23 +19,33 @@ from .errors import TwoFourError
 from .files import atomic
 
 KEPT = 2  # the newest may turn out damaged
-_META, _LOADER, _VARIABLE = "meta", "loader", "variable:"
+_META, _LOADER, _VARIABLE, _RANK = "meta", "loader:", "variable:", "rank:"
 
 
 @dataclass
 class Checkpoint:
-    """``variables`` by name, ``loader`` as opaque bytes, ``meta`` whatever JSON can hold."""
+    """The state of a training, whatever the number of its processes.
+
+    ``variables`` by name are the same in all processes, ``ranks`` are those of each process;
+    ``loaders`` the state of each shard's, opaque; ``meta`` whatever JSON can hold.
+    """
 
     variables: dict[str, np.ndarray]
-    loader: bytes
+    ranks: list[dict[str, np.ndarray]]
+    loaders: list[bytes]
     meta: dict
 
 
 def save(folder: Path, step: int, checkpoint: Checkpoint) -> Path:
     """Write the checkpoint of update ``step`` and delete all but the newest two."""
     arrays = {_VARIABLE + name: array for name, array in checkpoint.variables.items()}
-    arrays[_LOADER] = np.frombuffer(checkpoint.loader, dtype=np.uint8)
-    arrays[_META] = np.frombuffer(json.dumps(checkpoint.meta).encode(), dtype=np.uint8)
+    for rank, variables in enumerate(checkpoint.ranks):
+        arrays.update({f"{_RANK}{rank}:{name}": array for name, array in variables.items()})
+    for shard, state in enumerate(checkpoint.loaders):
+        arrays[f"{_LOADER}{shard}"] = np.frombuffer(state, dtype=np.uint8)
+    counts = {"ranks": len(checkpoint.ranks), "shards": len(checkpoint.loaders)}
+    text = json.dumps({**checkpoint.meta, **counts})
+    arrays[_META] = np.frombuffer(text.encode(), dtype=np.uint8)
     path = folder / f"step{step:09d}.npz"
     needs = sum(array.nbytes for array in arrays.values())
     with atomic(path, needs) as temporary, temporary.open("wb") as file:
@@ -84,11 +94,16 @@ def load(path: Path) -> Checkpoint:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         meta = json.loads(arrays.pop(_META).tobytes())
-        loader = arrays.pop(_LOADER).tobytes()
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        ranks: list[dict] = [{} for _ in range(meta["ranks"])]
+        loaders = [arrays[f"{_LOADER}{shard}"].tobytes() for shard in range(meta["shards"])]
+        for name in [name for name in arrays if name.startswith(_RANK)]:
+            _, rank, variable = name.split(":", 2)
+            ranks[int(rank)][variable] = arrays[name]
+    except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile) as error:
         raise TwoFourError(f"checkpoint {path} is damaged: {error}") from error
-    variables = {name[len(_VARIABLE) :]: array for name, array in arrays.items()}
-    return Checkpoint(variables, loader, meta)
+    start = len(_VARIABLE)
+    variables = {name[start:]: a for name, a in arrays.items() if name.startswith(_VARIABLE)}
+    return Checkpoint(variables, ranks, loaders, meta)
 
 
 def latest(folder: Path, fingerprint: dict, report) -> Checkpoint | None:

@@ -49,7 +49,7 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Argument
     options = arguments.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.environ.get(TIED):
-        _end_with_parent()
+        end_with_parent()
     try:
         _start_logging(options.log)
         main(options)
@@ -72,7 +72,7 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Argument
     os._exit(status)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Have the kernel send SIGTERM when the parent, Snakemake, is gone, even if it was killed.
 
     Otherwise a training would go on unseen, beside the one that the next Snakemake starts.

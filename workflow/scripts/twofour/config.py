@@ -20,6 +20,8 @@ from .errors import TwoFourError
 from .files import read_text
 
 _EXPONENT = re.compile(r"[+-]?\d+[eE][+-]?\d+")
+# Never numbers, whatever they look like.
+TEXTS = ("run", "data.root", "train.init", "hardware.environment", "hardware.container")
 SCHEMA = Path(__file__).resolve().parents[2] / "schemas" / "config.schema.yaml"
 
 
@@ -84,7 +86,7 @@ def from_command_line(entries: Any, key: str = "") -> Any:
         return {name: from_command_line(v, f"{prefix}{name}") for name, v in entries.items()}
     if isinstance(entries, list):
         return [from_command_line(value, key) for value in entries]
-    if key in ("run", "data.root"):
+    if key in TEXTS:
         return None if entries is None else str(entries)
     if isinstance(entries, str):
         with contextlib.suppress(yaml.YAMLError):
@@ -114,7 +116,7 @@ def _plain_numbers(value: Any, key: str) -> Any:
 
     YAML 1.1 takes 1e-4, without a point, for a text; and NaN would pass every comparison.
     """
-    if isinstance(value, str) and key not in ("run", "data.root") and _EXPONENT.fullmatch(value):
+    if isinstance(value, str) and key not in TEXTS and _EXPONENT.fullmatch(value):
         value = float(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise TwoFourError(f"{key} is {value}, but must be a finite number")
@@ -147,6 +149,7 @@ def _check_consistency(config: dict) -> None:
             f"data.resize ({data['resize']}) is below data.image_size ({data['image_size']}): "
             "the centre crop would not fit; raise data.resize or lower data.image_size"
         )
+    _check_train_size(data)
     train = config["train"]
     if train["warmup_epochs"] > train["epochs"]:
         raise TwoFourError(
@@ -160,6 +163,21 @@ def _check_consistency(config: dict) -> None:
         patterns.require(names, network.weights, f"sparsity.{key}", network.name)
 
 
+def _check_train_size(data: dict) -> None:
+    sizes = data["train_size"]
+    if not isinstance(sizes, list):
+        return
+    epochs = [epoch for epoch, _ in sizes]
+    if epochs[0] != 1 or epochs != sorted(set(epochs)):
+        raise TwoFourError(
+            f"data.train_size begins with epochs {', '.join(map(str, epochs))}: the first must be "
+            "1 and each later than the one before"
+        )
+    for _, size in sizes:
+        if not 8 <= size <= 1024:
+            raise TwoFourError(f"data.train_size has the size {size}; it must be from 8 to 1024")
+
+
 def require_root(config: dict) -> str:
     """The folder with the user's images, ``data.root``; TwoFourError if none is named."""
     if config["data"]["root"] is None:
@@ -168,6 +186,21 @@ def require_root(config: dict) -> str:
             "or set data.source to digits for the built-in ones"
         )
     return config["data"]["root"]
+
+
+def require_files(config: dict) -> None:
+    """Raise TwoFourError if a file or folder that the configuration names is not there."""
+    init, environment = config["train"]["init"], config["hardware"]["environment"]
+    if init is not None and not Path(init).is_file():
+        raise TwoFourError(f"train.init: there is no file {init}")
+    if environment is not None and not Path(environment, "bin", "python").is_file():
+        raise TwoFourError(
+            f"hardware.environment: {environment} is no Python environment (it has no bin/python); "
+            "make gpu-environment makes one"
+        )
+    image = config["hardware"]["container"]
+    if image is not None and "://" not in image and not Path(image).is_file():
+        raise TwoFourError(f"hardware.container: there is no file {image}")
 
 
 def _sentence(error: jsonschema.ValidationError) -> str:

@@ -9,17 +9,22 @@ import io
 import multiprocessing
 import os
 import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from . import images, progress
+from . import images, progress, records
+from .cli import log
 from .errors import TwoFourError
 from .files import read_json, read_text, write_json, write_text
+from .files import sha256 as files_digest
 
 SPLITS = ("train", "val")
 REFUSED = "refused.csv"
+_LISTERS = 16  # folders that are listed at a time
 NAMED = 20  # leaks and duplicates that dataset.json names; it counts all of them
 
 
@@ -32,12 +37,13 @@ class Entry:
     path: str
 
 
-def scan(root: str) -> list[Entry]:
+def scan(root: str, flat_val: dict[str, str] | None = None) -> list[Entry]:
     """All files of an ImageFolder tree, sorted; ``split`` is "" where the tree has only one.
 
     Accepts train/<class>/<file> with or without val/<class>/<file>, or <class>/<file> alone. Files
-    may lie deeper below their class. Names that start with a dot are passed over. Raises
-    TwoFourError if there is no such tree, a class folder is empty, or the splits' classes differ.
+    may lie deeper below their class. Names that start with a dot are passed over. ``flat_val`` is
+    the class of each file in a val folder without class folders. Raises TwoFourError if there is no
+    such tree, a class folder is empty, or the splits' classes differ.
     """
     base = Path(root)
     if not base.is_dir():
@@ -52,19 +58,25 @@ def scan(root: str) -> list[Entry]:
     entries: list[Entry] = []
     classes: dict[str, list[str]] = {}
     for split, folder in splits.items():
+        if split == "val" and flat_val:
+            classes[split] = sorted(set(flat_val.values()))
+            names = sorted(flat_val)
+            entries += [Entry(split, flat_val[n], os.path.join(folder, n)) for n in names]
+            continue
         classes[split] = _subfolders(folder)
         if not classes[split]:
             raise TwoFourError(
                 f"no class folders in {folder}: expected one folder of images for each class"
             )
-        for label in classes[split]:
-            files = _files(folder / label)
-            if not files:
-                raise TwoFourError(
-                    f"class {label!r} is empty: no file in {folder / label}; "
-                    "add images or remove the folder"
-                )
-            entries += [Entry(split, label, path) for path in files]
+        with ThreadPoolExecutor(_LISTERS) as pool:  # a network file system answers many at once
+            listed = pool.map(_files, [folder / label for label in classes[split]])
+            for label, files in zip(classes[split], listed):
+                if not files:
+                    raise TwoFourError(
+                        f"class {label!r} is empty: no file in {folder / label}; "
+                        "add images or remove the folder"
+                    )
+                entries += [Entry(split, label, path) for path in files]
     if len(classes) == 2:
         only = {s: sorted(set(classes[s]) - set(classes[o])) for s, o in (SPLITS, SPLITS[::-1])}
         if any(only.values()):
@@ -75,10 +87,11 @@ def scan(root: str) -> list[Entry]:
     return entries
 
 
-def fingerprint(root: str) -> str:
+def fingerprint(root: str, sizes: bool = True) -> str:
     """A hash of the names and sizes of all files below ``root`` ("" if there is no such folder).
 
-    It tells the workflow cheaply that images were added, removed or replaced.
+    It tells the workflow cheaply that images were added, removed or replaced. Without ``sizes`` it
+    asks the file system about folders only, which is what a million files can bear.
     """
     if not Path(root).is_dir():
         return ""
@@ -87,29 +100,68 @@ def fingerprint(root: str) -> str:
         names.sort()
         relative = os.path.relpath(folder, root)
         for name in sorted(files):
-            try:
-                size = os.stat(os.path.join(folder, name)).st_size
-            except OSError:
-                size = -1
+            size = _size(os.path.join(folder, name)) if sizes else 0
             digest.update(os.fsencode(f"{relative}/{name}\0{size}\n"))
     return digest.hexdigest()
 
 
-def check(entries: list[Entry], workers: int) -> list[images.Verdict]:
-    """Decode every file, ``workers`` at a time; one verdict for each entry, in their order."""
-    paths = [entry.path for entry in entries]
-    chunk = max(1, min(256, len(paths) // (8 * workers)))
-    verdicts = []
-    # fork: nothing here has started threads yet, and spawn would import everything again
-    pool = multiprocessing.get_context("fork").Pool(workers, _leave_interrupts_to_parent)
-    with pool, progress.bar(len(paths), "checking images", "img") as bar:
-        for verdict in pool.imap(images.inspect, paths, chunksize=chunk):
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return -1
+
+
+def check(entries: list[Entry], workers: int, folder: Path) -> list[images.Verdict]:
+    """Judge every file, ``workers`` at a time; one verdict for each entry, in their order.
+
+    Files are decoded, but those that are unchanged since an earlier check, whose verdicts are in
+    ``folder``. What a check has found is kept there even if it is killed.
+    """
+    code = files_digest(images.__file__)
+    with records.open_records(folder, code) as known:
+        times = {}
+        verdicts: list[images.Verdict | None] = []
+        for entry in entries:
+            try:
+                found = os.stat(entry.path)
+            except OSError:
+                verdicts.append(None)
+                continue
+            verdict = known.find(entry.path, found.st_size, found.st_mtime_ns)
             verdicts.append(verdict)
-            bar.update()
+            if verdict is None:
+                times[entry.path] = found.st_mtime_ns
+        pending = [i for i, verdict in enumerate(verdicts) if verdict is None]
+        if len(pending) < len(entries):
+            log.info(
+                "%d of %d files are as they were when they were checked before",
+                len(entries) - len(pending),
+                len(entries),
+            )
+        paths = [entries[i].path for i in pending]
+        for i, verdict in zip(pending, _inspect(paths, workers)):
+            verdicts[i] = verdict
+            if entries[i].path in times:
+                known.add(entries[i].path, times[entries[i].path], verdict)
+        known.forget_others(entry.path for entry in entries)
     return verdicts
 
 
-def _leave_interrupts_to_parent() -> None:
+def _inspect(paths: list[str], workers: int) -> Iterator[images.Verdict]:
+    if not paths:
+        return
+    chunk = max(1, min(256, len(paths) // (8 * workers)))
+    # fork: nothing here has started threads that run, and spawn would import everything again
+    pool = multiprocessing.get_context("fork").Pool(workers, leave_interrupts_to_parent)
+    with pool, progress.bar(len(paths), "checking images", "img") as bar:
+        for verdict in pool.imap(images.inspect, paths, chunksize=chunk):
+            yield verdict
+            bar.update()
+
+
+def leave_interrupts_to_parent() -> None:
+    """For worker processes: the parent alone hears Ctrl-C, and ends them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -139,15 +191,24 @@ def split_validation(entries: list[Entry], fraction: float, seed: int) -> list[E
     return sorted(result, key=_order)
 
 
-def prepare(root: str, out: str, data: dict, seed: int, workers: int) -> dict:
+def prepare(
+    root: str,
+    out: str,
+    data: dict,
+    seed: int,
+    workers: int,
+    flat_val: dict[str, str] | None = None,
+    words: dict[str, str] | None = None,
+) -> dict:
     """The whole dataset stage: scan, check, split, and write the artifacts into ``out``.
 
-    ``data`` is the config's section. Returns what dataset.json holds. Where the stage fails because
-    of rejected files, they are listed in refused.csv, which is no output: Snakemake deletes the
-    outputs of a failed job.
+    ``data`` is the config's section; for ``flat_val`` see :func:`scan`; ``words`` are readable
+    names of the classes, which classes.txt then has beside their own. Returns what dataset.json
+    holds. Where the stage fails because of rejected files, they are listed in refused.csv, which is
+    no output: Snakemake deletes the outputs of a failed job.
     """
-    entries = scan(root)
-    verdicts = check(entries, workers)
+    entries = scan(root, flat_val)
+    verdicts = check(entries, workers, Path(out))
     rejected = [(e.path, v.reason) for e, v in zip(entries, verdicts) if v.reason]
     table = _csv([("path", "reason"), *rejected])
     refused = Path(out) / REFUSED
@@ -170,7 +231,8 @@ def prepare(root: str, out: str, data: dict, seed: int, workers: int) -> dict:
             f"{e.path} {labels[e.label]}\n" for e in sorted(kept, key=_order) if e.split == split
         ]
         write_text(Path(out) / f"{split}.txt", "".join(lines))
-    write_text(Path(out) / "classes.txt", "".join(f"{name}\n" for name in classes))
+    shown = [f"{c} {' '.join(words[c].split())}" if words and c in words else c for c in classes]
+    write_text(Path(out) / "classes.txt", "".join(f"{name}\n" for name in shown))
     write_json(Path(out) / "dataset.json", summary)
     return summary
 
@@ -276,16 +338,20 @@ def _summary(
     rejected: int,
 ) -> dict:
     content = hashlib.sha256()
-    by_digest: dict[str, dict[str, list[str]]] = {}
+    first: dict[str, dict[bytes, str]] = {split: {} for split in SPLITS}
+    copies, copied = 0, []
     for entry in sorted(kept, key=lambda e: (e.split, *_order(e))):
         digest = verdicts[entry.path].digest
         # Class and pixels, not the path: a moved folder holds the same data.
-        content.update(f"{entry.split}\0{entry.label}\0{digest}\n".encode())
-        by_digest.setdefault(digest, {s: [] for s in SPLITS})[entry.split].append(entry.path)
+        content.update(f"{entry.split}\0{entry.label}\0{digest.hex()}\n".encode())
+        if first[entry.split].setdefault(digest, entry.path) != entry.path:
+            copies += 1
+            copied += [entry.path] if len(copied) < NAMED else []
     leaks = [
-        {s: paths[s][0] for s in SPLITS} for paths in by_digest.values() if all(paths.values())
+        {"train": path, "val": first["val"][digest]}
+        for digest, path in first["train"].items()
+        if digest in first["val"]
     ]
-    copies = [p for paths in by_digest.values() for s in SPLITS for p in paths[s][1:]]
     turned = [e.path for e in kept if verdicts[e.path].turned]
     counts = collections.Counter((e.split, e.label) for e in kept)
     infos = [verdicts[e.path] for e in kept]
@@ -299,7 +365,7 @@ def _summary(
         "bytes": sum(v.bytes for v in infos),
         "width": {"min": min(widths), "median": float(np.median(widths)), "max": max(widths)},
         "height": {"min": min(heights), "median": float(np.median(heights)), "max": max(heights)},
-        "duplicates": {"count": len(copies), "paths": copies[:NAMED]},
+        "duplicates": {"count": copies, "paths": copied},
         "leaks": {"count": len(leaks), "pairs": leaks[:NAMED]},
         "turned_by_exif": {"count": len(turned), "paths": turned[:NAMED]},
         "content_hash": content.hexdigest(),

@@ -3,27 +3,45 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import os
 import platform
+import re
 import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import fatbin
 from .errors import TwoFourError
 
-# What training can do so far on each kind of device, best first. Mixed precision is not built yet.
-TRAINING_PRECISIONS = {"cpu": ("fp32",), "gpu": ("fp32",)}
+# Compute capability from which a GPU has tensor cores for fp16, and for TF32 and bf16.
+_TENSOR_CORES, _AMPERE = (7, 0), (8, 0)
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+_SELECTED = "FLAGS_selected_gpus"  # paddle.distributed.launch gives each process its GPU
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """What a job runs on: device ("cpu" or "gpu"), its name, threads per process."""
+    """What a job runs on.
+
+    ``device`` ("cpu" or "gpu"), its ``name``, ``threads`` of each process, the number of
+    ``processes`` of a training, the GPU's number ``gpu`` and its compute ``capability`` (8, 0).
+    """
 
     device: str
     name: str
     threads: int
+    processes: int = 1
+    gpu: int = 0
+    capability: tuple[int, int] = (0, 0)
+
+    def layout(self, setting: str) -> str:
+        """Order of the dimensions of images for ``train.layout``: tensor cores like NHWC."""
+        if setting != "auto":
+            return setting
+        return "NHWC" if self.device == "gpu" else "NCHW"
 
 
 def cores() -> int:
@@ -31,9 +49,15 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def threads(setting: str | int) -> int:
-    """Number of threads for the config's ``hardware.threads``."""
-    return cores() if setting == "auto" else int(setting)
+def threads(setting: str | int, processes: int = 1) -> int:
+    """Number of threads of each of ``processes`` for the config's ``hardware.threads``."""
+    return max(1, cores() // processes) if setting == "auto" else int(setting)
+
+
+def _processes(settings: dict) -> int:
+    """How many processes a training has by the section ``hardware``, if its GPUs can be used."""
+    on_gpus = settings["device"] != "cpu" and bool(gpus())
+    return settings["gpus"] if on_gpus else settings["cpu_processes"]
 
 
 def cpu_name() -> str:
@@ -48,8 +72,11 @@ def cpu_name() -> str:
 
 
 def gpus() -> list[dict[str, str]]:
-    """Name, driver version and compute capability of each NVIDIA GPU; empty where there is none."""
-    fields = ("name", "driver_version", "compute_cap")
+    """Name, driver version, compute capability … of each NVIDIA GPU that this process may use.
+
+    Empty where there is none. CUDA_VISIBLE_DEVICES hides some, as batch systems set it.
+    """
+    fields = ("index", "uuid", "name", "driver_version", "compute_cap", "memory.total")
     try:
         answer = subprocess.run(
             ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader"],
@@ -62,58 +89,147 @@ def gpus() -> list[dict[str, str]]:
     if answer.returncode != 0:
         return []
     rows = [line.split(", ") for line in answer.stdout.strip().splitlines()]
-    return [dict(zip(fields, row)) for row in rows if len(row) == len(fields)]
+    found = [dict(zip(fields, row)) for row in rows if len(row) == len(fields)]
+    chosen = os.environ.get(_VISIBLE)
+    if chosen is None:
+        return found
+    result = []
+    for name in chosen.split(","):
+        match = [g for g in found if name and (g["index"] == name or g["uuid"].startswith(name))]
+        if not match:
+            break  # as CUDA does: what follows an unknown one is hidden, too
+        result.append(match[0])
+    return result
 
 
-def resolve(settings: dict) -> Hardware:
+def visible_gpus() -> list[str]:
+    """What CUDA_VISIBLE_DEVICES calls each of :func:`gpus`."""
+    found = gpus()
+    chosen = os.environ.get(_VISIBLE)
+    return [gpu["index"] for gpu in found] if chosen is None else chosen.split(",")[: len(found)]
+
+
+def resolve(settings: dict, training: bool = False) -> Hardware:
     """The hardware for the config's section ``hardware``.
 
-    ``device: auto`` takes a GPU if there is one and PaddlePaddle was built for GPUs.
-    Raises TwoFourError if a GPU is asked for by name and cannot be used.
+    Only a ``training`` has several processes. ``device: auto`` takes GPUs if there are any for
+    which the installed PaddlePaddle has code. Raises TwoFourError if a GPU is asked for by name and
+    cannot be used, or if there are fewer.
     """
-    number = threads(settings["threads"])
     if settings["device"] != "cpu":
         found = gpus()
-        built = bool(found) and _paddle_has_cuda()
-        if found and built:
-            return Hardware("gpu", found[0]["name"], number)
-        if settings["device"] == "gpu":
-            lacks = (
-                "the installed PaddlePaddle was built without CUDA"
-                if found
-                else "nvidia-smi finds no GPU on this machine"
+        lacks = _why_not(found)
+        if not lacks:
+            wanted = settings["gpus"] if training else 1
+            if wanted > len(found):
+                raise TwoFourError(
+                    f"hardware.gpus is {wanted}, but this machine has {len(found)} "
+                    f"({found[0]['name']}); set it to at most {len(found)}"
+                )
+            number = int(os.environ.get(_SELECTED, "0").split(",")[0])
+            return Hardware(
+                "gpu",
+                found[number]["name"],
+                threads(settings["threads"], wanted),
+                wanted,
+                number,
+                capability(found[number]),
             )
-            raise TwoFourError(f"hardware.device is gpu, but {lacks}; set it to auto or cpu")
-    return Hardware("cpu", cpu_name(), number)
+        if settings["device"] == "gpu":
+            raise TwoFourError(f"hardware.device is gpu, but {lacks}; or set it to auto or cpu")
+    count = settings["cpu_processes"] if training else 1
+    return Hardware("cpu", cpu_name(), threads(settings["threads"], count), count)
 
 
-def precision(setting: str, device: str) -> str:
+def _why_not(found: list[dict[str, str]]) -> str:
+    """Why PaddlePaddle cannot use the GPUs ``found``, and what to do; "" if it can."""
+    if not found:
+        return "nvidia-smi finds no GPU that this process may use; run it where there is one"
+    library = paddle_library()
+    if library is None or paddle_cuda() is None:
+        return (
+            "the installed PaddlePaddle was built without CUDA; use the environment of envs/gpu "
+            "(make run ENV=gpu)"
+        )
+    code, ptx = fatbin.architectures(library)
+    if not fatbin.fits(code, ptx, capability(found[0])):
+        listed = ", ".join(f"{major}.{minor}" for major, minor in sorted(code))
+        return (
+            f"the installed PaddlePaddle holds no code for {found[0]['name']} (compute capability "
+            f"{found[0]['compute_cap']}; it has {listed}); install a PaddlePaddle from its vendor "
+            "that has"
+        )
+    return ""
+
+
+def paddle_folder() -> Path | None:
+    """Where PaddlePaddle is installed, found without loading it; None if it is not."""
+    found = importlib.util.find_spec("paddle")
+    return Path(found.submodule_search_locations[0]) if found else None
+
+
+def paddle_library() -> Path | None:
+    """PaddlePaddle's library of operators."""
+    folder = paddle_folder()
+    path = folder / "base" / "libpaddle.so" if folder else None
+    return path if path and path.is_file() else None
+
+
+def paddle_cuda() -> str | None:
+    """The version of CUDA that the installed PaddlePaddle was built with; None for CPU builds."""
+    folder = paddle_folder()
+    try:
+        text = (folder / "version" / "__init__.py").read_text(encoding="utf-8") if folder else ""
+    except OSError:
+        text = ""
+    match = re.search(r"^cuda_version\s*=\s*'([\d.]+)'", text, re.MULTILINE)
+    return match[1] if match else None
+
+
+def capability(gpu: dict[str, str]) -> tuple[int, int]:
+    """The compute capability (8, 6) of one of :func:`gpus`."""
+    major, _, minor = gpu["compute_cap"].partition(".")
+    return int(major), int(minor or 0)
+
+
+def precisions(machine: Hardware) -> tuple[str, ...]:
+    """What training can do on ``machine``, best first."""
+    if machine.device == "cpu":
+        return ("fp32",)
+    if machine.capability >= _AMPERE:
+        return ("amp_fp16", "pure_fp16", "amp_bf16", "tf32", "fp32")
+    if machine.capability >= _TENSOR_CORES:
+        return ("amp_fp16", "pure_fp16", "fp32")
+    return ("fp32",)
+
+
+def precision(setting: str, machine: Hardware) -> str:
     """The precision that training uses for the config's ``train.precision``.
 
-    Raises TwoFourError if one is asked for by name that the device cannot do.
+    Raises TwoFourError if one is asked for by name that the machine cannot do.
     """
-    offered = TRAINING_PRECISIONS[device]
+    offered = precisions(machine)
     if setting == "auto":
         return offered[0]
     if setting not in offered:
         raise TwoFourError(
-            f"train.precision is {setting}, but training on the {device} can do only "
-            f"{', '.join(offered)}; set it to auto or one of these"
+            f"train.precision is {setting}, but training on this {machine.device} "
+            f"({machine.name}) can do only {', '.join(offered)}; set it to auto or one of these"
         )
     return setting
 
 
-def start(settings: dict) -> Hardware:
+def start(settings: dict, training: bool = False) -> Hardware:
     """Load PaddlePaddle with the number of threads that the section ``hardware`` asks for.
 
     The math libraries read that number once, when they are loaded: call this before anything else
     imports PaddlePaddle. Returns the resolved hardware.
     """
-    number = str(threads(settings["threads"]))
+    number = str(threads(settings["threads"], _processes(settings) if training else 1))
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = number
     import_paddle()
-    return resolve(settings)
+    return resolve(settings, training)
 
 
 def import_paddle() -> None:
@@ -131,9 +247,3 @@ def import_paddle() -> None:
         paddle.disable_signal_handler()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _paddle_has_cuda() -> bool:
-    import paddle
-
-    return paddle.is_compiled_with_cuda()

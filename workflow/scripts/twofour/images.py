@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -26,8 +26,7 @@ _ORIENTATION = 0x0112  # EXIF tag; 1 is upright
 MAX_PIXELS = 200_000_000  # above this a file is a decompression bomb rather than a picture
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):  # there may be millions of them
     """What came of one file: ``reason`` is None for a usable image, else why it is not.
 
     ``digest`` identifies the decoded pixels, so that a copy is found even under other metadata.
@@ -39,7 +38,7 @@ class Verdict:
     bytes: int = 0
     width: int = 0
     height: int = 0
-    digest: str = ""
+    digest: bytes = b""
     turned: bool = False
 
 
@@ -90,7 +89,7 @@ def _judge(image: Image.Image, extension: str, size: int) -> Verdict:
     digest = hashlib.blake2b(repr(pixels.size).encode(), digest_size=16)
     digest.update(pixels.tobytes())
     turned = _turned(image)
-    return Verdict(None, size, image.width, image.height, digest.hexdigest(), turned)
+    return Verdict(None, size, image.width, image.height, digest.digest(), turned)
 
 
 def _turned(image: Image.Image) -> bool:

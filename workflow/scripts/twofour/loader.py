@@ -7,7 +7,9 @@ every image was seen exactly once, and the label is looked up from it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from nvidia.dali import fn, pipeline_def, types
@@ -16,6 +18,11 @@ from .errors import TwoFourError
 from .images import inspect
 
 READER = "reader"
+_SHARD_SEEDS = 1_000_003
+# What the decoder on the GPU sets aside at once, for the largest of ImageNet's images, instead of
+# growing again and again in the first epochs (the sizes NVIDIA's recipes use).
+_WIDTH_HINT, _HEIGHT_HINT = 5980, 6430
+_DEVICE_PADDING, _HOST_PADDING = 211_025_920, 140_544_512  # bytes
 INSPECTED = 100_000  # files that are looked at to find the one that could not be read
 
 
@@ -24,9 +31,14 @@ class Loader:
 
     ``data`` is the config's section, ``channels`` the network's input channels (3 or 4; a fourth is
     zero). With ``training``, each epoch is a new permutation of all images, cropped and flipped at
-    random, and an incomplete last batch is left out; without, the images come in the order of the
+    random, and incomplete batches are left out; without, the images come in the order of the
     list, centre-cropped, and the last batch has the images that remain. Everything follows from
     ``seed``, whatever the number of threads. ``state`` resumes where :meth:`state` was taken.
+
+    In training, ``shards`` loaders with ``shard`` 0, 1, … together see each image at most once an
+    epoch; who runs them, and where, makes no difference. ``size`` is the training crop's height
+    and width, if not ``data.image_size``. ``layout`` is CHW or HWC, ``half`` asks for float16. On a
+    GPU (number ``gpu``) the images stay there if ``stay`` is set, as PaddlePaddle tensors.
     """
 
     def __init__(
@@ -39,19 +51,34 @@ class Loader:
         training: bool,
         threads: int,
         device: str = "cpu",
+        gpu: int = 0,
         seed: int = 0,
         state: bytes | None = None,
+        shard: int = 0,
+        shards: int = 1,
+        size: int | None = None,
+        layout: str = "CHW",
+        half: bool = False,
+        stay: bool = False,
     ) -> None:
         self._paths = paths
         self.images = len(paths)
         self.batch_size = batch_size
-        self.steps = self.images // batch_size if training else -(-self.images // batch_size)
+        self._stay = stay and device == "gpu"
+        self._gpu = gpu
+        if training:
+            self.steps = self.images // shards // batch_size
+            # DALI pads all shards to the same length.
+            batches = math.ceil(math.ceil(self.images / shards) / batch_size)
+        else:
+            self.steps = batches = math.ceil(self.images / batch_size)
         if self.steps == 0:
+            times = f" in each of {shards} shards" if shards > 1 else ""
             raise TwoFourError(
-                f"train.batch_size is {batch_size}, but there are only {self.images} training "
-                "images; lower it"
+                f"train.batch_size is {batch_size}{times}, but there are only {self.images} "
+                "training images; lower it"
             )
-        self._incomplete_to_skip = training and self.images % batch_size != 0
+        self._to_skip = batches - self.steps
         order = np.arange(self.images)
         if training:
             # DALI shuffles with a seed of its own; starting from our permutation makes it ours.
@@ -62,11 +89,16 @@ class Loader:
             data,
             channels,
             training,
+            _Output(size or data["image_size"], layout, half),
             device,
+            shard,
+            shards,
             batch_size=batch_size,
             num_threads=threads,
-            device_id=0 if device == "gpu" else None,
-            seed=seed,
+            device_id=gpu if device == "gpu" else None,
+            # Each shard draws crops of its own; the first draws those of a loader without shards.
+            seed=(seed + _SHARD_SEEDS * shard) % 2**31,
+            prefetch_queue_depth=data["prefetch"],
             enable_checkpointing=True,
             checkpoint=state,
         )
@@ -75,29 +107,33 @@ class Loader:
         except RuntimeError as error:
             raise TwoFourError(f"the images cannot be read: {_first_line(error)}") from error
 
-    def epoch(self, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def epoch(self, start: int = 0) -> Iterator[tuple]:
         """The batches of an epoch from step ``start`` on, where the loader's state must stand.
 
-        Yields images [n, C, H, W] float32 and their positions in the file list [n] int64.
+        Yields images [n, C, H, W] (or [n, H, W, C]) and their positions in the list [n] int64.
         """
         for step in range(start, self.steps):
-            count = min(self.batch_size, self.images - step * self.batch_size)
-            images, positions = self._run()
-            yield images[:count], positions[:count]
-        if self._incomplete_to_skip:
-            self._run()
+            count = self.batch_size
+            if self._to_skip == 0:  # else all batches that are given are complete
+                count = min(count, self.images - step * self.batch_size)
+            yield self._run(count)
+        for _ in range(self._to_skip):
+            self._run(0)
 
     def state(self) -> bytes:
         """Where the loader stands: shuffling, random numbers and position."""
         return self._pipeline.checkpoint()
 
-    def _run(self) -> tuple[np.ndarray, np.ndarray]:
+    def _run(self, count: int) -> tuple:
         try:
             images, positions = self._pipeline.run()
         except RuntimeError as error:
             raise TwoFourError(f"an image cannot be read: {self._culprit(error)}") from error
         # DALI uses its buffers again for the next batch, hence copies.
-        return _to_numpy(images), _to_numpy(positions).astype(np.int64).ravel()
+        positions = _to_numpy(positions).astype(np.int64).ravel()[:count]
+        if self._stay and count == self.batch_size:
+            return _on_gpu(images, self._gpu), positions
+        return _to_numpy(images)[:count], positions
 
     def _culprit(self, error: Exception) -> str:
         """The file that DALI stopped at, which it does not always name."""
@@ -111,9 +147,24 @@ class Loader:
         return _first_line(error)
 
 
+@dataclass(frozen=True)
+class _Output:
+    size: int
+    layout: str
+    half: bool
+
+
 @pipeline_def
 def _pipeline(
-    paths: list[str], positions: list[int], data: dict, channels: int, training: bool, device: str
+    paths: list[str],
+    positions: list[int],
+    data: dict,
+    channels: int,
+    training: bool,
+    output: _Output,
+    device: str,
+    shard: int,
+    shards: int,
 ):
     encoded, position = fn.readers.file(
         name=READER,
@@ -122,31 +173,36 @@ def _pipeline(
         shuffle_after_epoch=training,
         pad_last_batch=True,  # every epoch starts afresh, so that it holds each image once
         read_ahead=True,
+        shard_id=shard,
+        num_shards=shards,
     )
-    decoder = "mixed" if device == "gpu" else "cpu"
-    size = data["image_size"]
+    decode = decoding(data, device)
     if training:
         images = fn.decoders.image_random_crop(
             encoded,
-            device=decoder,
             output_type=types.RGB,
             random_area=data["crop_area"],
             random_aspect_ratio=data["crop_ratio"],
+            **decode,
         )
+        size = output.size
+        images = images.gpu() if device == "gpu" else images
         images = fn.resize(
             images, resize_x=size, resize_y=size, interp_type=types.INTERP_LINEAR, antialias=True
         )
         mirror = fn.random.coin_flip(probability=0.5) if data["flip"] else 0
     else:
-        images = fn.decoders.image(encoded, device=decoder, output_type=types.RGB)
+        size = data["image_size"]
+        images = fn.decoders.image(encoded, output_type=types.RGB, **decode)
+        images = images.gpu() if device == "gpu" else images
         images = fn.resize(
             images, resize_shorter=data["resize"], interp_type=types.INTERP_LINEAR, antialias=True
         )
         mirror = 0
     images = fn.crop_mirror_normalize(
         images,
-        dtype=types.FLOAT,
-        output_layout="CHW",
+        dtype=types.FLOAT16 if output.half else types.FLOAT,
+        output_layout=output.layout,
         crop=(size, size),
         mean=[255 * value for value in data["mean"]],
         std=[255 * value for value in data["std"]],
@@ -154,6 +210,35 @@ def _pipeline(
         pad_output=channels == 4,
     )
     return images, position
+
+
+def decoding(data: dict, device: str) -> dict:
+    """The decoder's device and options for the config's section ``data``."""
+    if device == "cpu" or data["decoder"] == "cpu":
+        return {"device": "cpu"}
+    return {
+        "device": "mixed",
+        "hw_decoder_load": data["decoder_load"],
+        "preallocate_width_hint": _WIDTH_HINT,
+        "preallocate_height_hint": _HEIGHT_HINT,
+        "device_memory_padding": _DEVICE_PADDING,
+        "host_memory_padding": _HOST_PADDING,
+    }
+
+
+def _on_gpu(batch, gpu: int):
+    """A DALI batch as a PaddlePaddle tensor on the same GPU, copied there in its stream."""
+    import paddle
+    from nvidia.dali.plugin.paddle import feed_ndarray, to_paddle_type
+
+    batch = batch.as_tensor()
+    kind = to_paddle_type(batch)
+    place = paddle.CUDAPlace(gpu)
+    tensor = paddle.framework.core.LoDTensor()
+    tensor._set_dims(batch.shape())
+    pointer = tensor._mutable_data(place, kind)
+    feed_ndarray(batch, pointer, paddle.device.cuda.current_stream(gpu).cuda_stream)
+    return tensor
 
 
 def _to_numpy(batch) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .errors import TwoFourError
@@ -37,6 +39,12 @@ class Tally:
         self._top5 += correct(probabilities, labels, 5)
         chosen = probabilities[np.arange(len(labels)), labels].astype(np.float64)
         self._loss -= float(np.log(np.maximum(chosen, np.finfo(np.float32).tiny)).sum())
+
+    def reduce(self, total: Callable[[np.ndarray], np.ndarray]) -> None:
+        """Take in what other processes counted; ``total`` sums an array over all of them."""
+        self._seen = total(self._seen)
+        self._top1, self._top5 = total(np.asarray([self._top1, self._top5])).tolist()
+        (self._loss,) = total(np.asarray([self._loss])).tolist()
 
     def result(self) -> dict:
         """top1 and top5 in percent, images, and loss (nats). Asserts that each counted once."""

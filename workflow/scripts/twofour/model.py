@@ -23,17 +23,20 @@ NORM_MOMENTUM = 0.9  # of the running statistics
 CLASSIFIER_BIAS = "classifier.bias"
 
 
-def forward(network: Architecture, images: paddle.static.Variable, training: bool):
+def forward(
+    network: Architecture, images: paddle.static.Variable, training: bool, layout: str = "NCHW"
+):
     """Add the network to the current program.
 
-    ``images`` is [N, C, H, W]; returns logits [N, classes]. In training, batch norm uses the
-    batch's statistics and updates the running ones; otherwise it uses the running ones.
+    ``images`` is [N, C, H, W], or [N, H, W, C] with the ``layout`` NHWC (weights are OIHW in both);
+    returns logits [N, classes]. In training, batch norm uses the batch's statistics and updates the
+    running ones; otherwise it uses the running ones.
     """
-    x = _conv(network.stem, images, training, relu=True)
-    x = functional.max_pool2d(x, kernel_size=3, stride=2, padding=1)
+    x = _conv(network.stem, images, training, layout, relu=True)
+    x = functional.max_pool2d(x, kernel_size=3, stride=2, padding=1, data_format=layout)
     for block in network.blocks:
-        x = _block(block, x, training)
-    x = functional.adaptive_avg_pool2d(x, 1)
+        x = _block(block, x, training, layout)
+    x = functional.adaptive_avg_pool2d(x, 1, data_format=layout)
     bound = 1 / math.sqrt(network.features)
     return nn.fc(
         paddle.flatten(x, 1),
@@ -51,17 +54,22 @@ def state_names(network: Architecture) -> list[str]:
     return [*names, CLASSIFIER, CLASSIFIER_BIAS]
 
 
-def _block(block: Block, x, training: bool):
+def statistics(network: Architecture) -> list[str]:
+    """Names of the running statistics, which each process of a training has of its own."""
+    return [f"{conv.norm}.{part}" for conv in network.convs for part in NORM_PARTS[2:]]
+
+
+def _block(block: Block, x, training: bool, layout: str):
     y = x
     for conv in block.convs[:-1]:
-        y = _conv(conv, y, training, relu=True)
-    y = _conv(block.convs[-1], y, training, relu=False)
+        y = _conv(conv, y, training, layout, relu=True)
+    y = _conv(block.convs[-1], y, training, layout, relu=False)
     if block.shortcut:
-        x = _conv(block.shortcut, x, training, relu=False)
+        x = _conv(block.shortcut, x, training, layout, relu=False)
     return functional.relu(x + y)
 
 
-def _conv(conv: Conv, x, training: bool, relu: bool):
+def _conv(conv: Conv, x, training: bool, layout: str, relu: bool):
     # He et al., "Delving Deep into Rectifiers", ICCV 2015, eq. 10: std = sqrt(2 / fan-in)
     x = nn.conv2d(
         x,
@@ -71,6 +79,7 @@ def _conv(conv: Conv, x, training: bool, relu: bool):
         padding=(conv.kernel - 1) // 2,
         param_attr=ParamAttr(conv.weight, initializer=KaimingNormal(nonlinearity="relu")),
         bias_attr=False,
+        data_format=layout,
     )
     # A decay of 0 of its own exempts the parameter from the optimiser's weight decay.
     weight, bias, mean, variance = (f"{conv.norm}.{part}" for part in NORM_PARTS)
@@ -78,6 +87,7 @@ def _conv(conv: Conv, x, training: bool, relu: bool):
         x,
         act="relu" if relu else None,
         is_test=not training,
+        data_layout=layout,
         momentum=NORM_MOMENTUM,
         epsilon=NORM_EPSILON,
         param_attr=ParamAttr(weight, initializer=Constant(1.0), regularizer=L2Decay(0.0)),

@@ -1,37 +1,54 @@
 """PaddlePaddle static programs: one that trains the network and one that applies it.
 
-Both live in the global scope and share their weights by name.
+They share the names of the weights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import paddle
 from paddle.incubate import asp
 from paddle.nn import functional
 
-from . import model, sparsity
+from . import amp, model, parallel, sparsity
 from .architecture import Architecture
+from .parallel import Group
 
 IMAGES, LABELS, PROBABILITIES = "images", "labels", "probabilities"
 LOSS_SUM = "train.loss_sum"  # of the epoch, summed in the graph so that no step has to wait for it
 FINITE_STEPS = "train.finite_steps"  # of the epoch, before the first loss that is not a number
+EMA_DECAY = "train.ema_decay"  # of this update
 
 _ONEDNN_OPS = {"conv2d", "conv2d_grad"}
+_EMA, _SUM = ".ema", ".gradient_sum"  # what follows a weight's name
 
 
 @dataclass
 class TrainingProgram:
-    """``loss`` is the fetchable mean loss of a batch; ``state`` names what a checkpoint keeps."""
+    """The training step of one process.
+
+    ``main`` takes a batch and updates the weights; with gradient accumulation the batches before
+    the last of a step go through ``partial``. ``loss`` is the fetchable mean loss of a batch.
+    ``state`` names what a checkpoint keeps, of which ``local`` differs between the processes.
+    ``master`` and ``averages`` map weights to their fp32 copies and moving averages, where there
+    are any. ``loss_scale`` names the scale of mixed precision, if it has one.
+    """
 
     main: paddle.static.Program
+    partial: paddle.static.Program | None
     startup: paddle.static.Program
     loss: paddle.static.Variable
     scheduler: paddle.optimizer.lr.LRScheduler
     state: list[str]
+    local: list[str]
+    precision: str
+    master: dict[str, str] = field(default_factory=dict)
+    averages: dict[str, str] = field(default_factory=dict)
+    loss_scale: str | None = None
+    halve: Callable[[object], None] | None = None  # casts the weights after the start, for O2
 
     def learning_rate(self) -> float:
         """The learning rate that the last step really used, read from the scope."""
@@ -39,15 +56,25 @@ class TrainingProgram:
         variable = paddle.static.global_scope().find_var(name)
         return float(np.ravel(np.array(variable.get_tensor()))[0])
 
+    def start(self, executor, place) -> None:
+        """Give all variables their first values."""
+        executor.run(self.startup)
+        if self.halve:
+            self.halve(place)
 
-def place(device: str):
-    """PaddlePaddle's name for "cpu" or "gpu" (the first one)."""
-    return paddle.CUDAPlace(0) if device == "gpu" else paddle.CPUPlace()
+
+def place(device: str, gpu: int = 0):
+    """PaddlePaddle's name for "cpu" or "gpu" (its number ``gpu``)."""
+    return paddle.CUDAPlace(gpu) if device == "gpu" else paddle.CPUPlace()
 
 
-def input_shape(network: Architecture, data: dict) -> list:
-    """Shape of the network's input with a free batch size: [None, C, H, W]."""
-    return [None, network.input_channels, data["image_size"], data["image_size"]]
+def input_shape(network: Architecture, size: int | None, layout: str = "NCHW") -> list:
+    """Shape of the network's input with a free batch size; with no ``size``, height and width, too.
+
+    [None, C, H, W], or [None, H, W, C] with the ``layout`` NHWC.
+    """
+    channels = network.input_channels
+    return [None, channels, size, size] if layout == "NCHW" else [None, size, size, channels]
 
 
 def build_training(
@@ -58,46 +85,165 @@ def build_training(
     seed: int,
     device: str,
     sparse_weights: list[str],
+    precision: str = "fp32",
+    layout: str = "NCHW",
+    group: Group | None = None,
+    accumulation: int = 1,
 ) -> TrainingProgram:
     """The training program for the config's sections ``data`` and ``train``.
 
     ``learning_rate`` maps the number of an update to its rate. The weights named in
     ``sparse_weights`` get a mask each, multiplied onto them after every update
-    (paddle.incubate.asp); the masks start as ones.
+    (paddle.incubate.asp); the masks start as ones. ``precision`` is one that the device has. Each
+    update takes the mean gradient of ``accumulation`` batches in each process of the ``group``.
 
     Loss: cross-entropy against smoothed labels (C. Szegedy et al., CVPR 2016, section 7).
     Optimiser: SGD with momentum; the weight decay is added to the gradient, none on batch norm.
     """
     paddle.enable_static()
+    group = group or Group()
+    half = amp.is_half(precision)
     main, startup = paddle.static.Program(), paddle.static.Program()
     main.random_seed = startup.random_seed = seed
     paddle.seed(seed)
     with paddle.static.program_guard(main, startup), paddle.utils.unique_name.guard():
-        images = paddle.static.data(IMAGES, input_shape(network, data), "float32")
+        size = data["image_size"] if data.get("train_size") is None else None
+        kind = "float16" if precision == "pure_fp16" else "float32"
+        images = paddle.static.data(IMAGES, input_shape(network, size, layout), kind)
         labels = paddle.static.data(LABELS, [None], "int64")
-        logits = model.forward(network, images, training=True)
+        with amp.guard():
+            logits = model.forward(network, images, training=True, layout=layout)
+        logits = paddle.cast(logits, "float32")
         loss = smoothed_cross_entropy(logits, labels, network.classes, train["label_smoothing"])
-        total = paddle.static.create_global_var([1], 0.0, "float64", True, name=LOSS_SUM)
-        # What is no number hides: ReLU makes 0 of it, and the cross-entropy a loss of 32. It stays
-        # in the running means of the layer where it arose, and 0 · nan is nan.
-        block = main.global_block()
-        means = paddle.concat([block.var(f"{conv.norm}.mean") for conv in network.convs])
-        shown = loss.detach() + 0.0 * (paddle.mean(means) + paddle.mean(logits.detach()))
-        paddle.assign(total + paddle.cast(shown, "float64"), output=total)
-        finite = paddle.static.create_global_var([1], 0.0, "float64", True, name=FINITE_STEPS)
-        paddle.assign(finite + paddle.cast(paddle.isfinite(total), "float64"), output=finite)
         scheduler = paddle.optimizer.lr.LambdaDecay(1.0, learning_rate)
         optimizer = paddle.optimizer.Momentum(
-            scheduler, momentum=train["momentum"], weight_decay=train["weight_decay"]
+            scheduler,
+            momentum=train["momentum"],
+            weight_decay=train["weight_decay"],
+            multi_precision=precision == "pure_fp16",
+        )
+        momentum = optimizer
+        if half:
+            optimizer = mixed = amp.decorate(optimizer, precision, train)
+        # Mixed precision would change the types of what watches, so that comes after its rewriting.
+        optimizer = together = _MeanGradients(
+            optimizer, group, accumulation, lambda: _watch(network, logits, loss)
         )
         if sparse_weights:
             sparsity.register(sparse_weights)
             optimizer = asp.decorate(optimizer)
         optimizer.minimize(loss, startup)
+        block = main.global_block()
+        master = {n: v.name for n, v in momentum._master_weights.items()}
+        for name in sparse_weights:
+            if name in master:  # paddle.incubate.asp masks the fp16 weights only
+                weight, mask = block.var(master[name]), block.var(sparsity.mask_name(name))
+                paddle.assign(weight * paddle.cast(mask, "float32"), output=weight)
+        averages = _average_weights(network, block, master) if train["ema"] else {}
     if device == "cpu":
-        use_onednn(main)
-    state = sorted(v.name for v in main.list_vars() if v.persistable and v.name not in _PLUMBING)
-    return TrainingProgram(main, startup, loss, scheduler, state)
+        use_onednn(main, layout)
+    partial = _without_update(main, together.update_begins) if accumulation > 1 else None
+    names = {v.name for v in main.list_vars() if v.persistable} - _PLUMBING
+    sums = {name for name in names if name.endswith(_SUM)}  # zero between updates
+    statistics = model.statistics(network)
+    local = [*statistics, *(averages[n] for n in statistics if n in averages)]
+    return TrainingProgram(
+        main,
+        partial,
+        startup,
+        loss,
+        scheduler,
+        sorted(names - sums),
+        [*local, LOSS_SUM, FINITE_STEPS],
+        amp.precision(main, [conv.weight for conv in network.convs], amp.tf32_allowed()),
+        master,
+        averages,
+        mixed.get_loss_scaling().name if half and precision != "amp_bf16" else None,
+        mixed.amp_init if precision == "pure_fp16" else None,
+    )
+
+
+def _watch(network: Architecture, logits, loss) -> None:
+    """Sum up the losses of an epoch, and count them up to the first that is no number.
+
+    What is no number hides: ReLU makes 0 of it, and the cross-entropy a loss of 32. It stays in the
+    running means of the layer where it arose, and 0 · nan is nan.
+    """
+    block = logits.block
+    means = paddle.concat([block.var(f"{conv.norm}.mean") for conv in network.convs])
+    shown = loss + 0.0 * (paddle.mean(means) + paddle.mean(logits))
+    total = paddle.static.create_global_var([1], 0.0, "float64", True, name=LOSS_SUM)
+    paddle.assign(total + paddle.cast(shown, "float64"), output=total)
+    finite = paddle.static.create_global_var([1], 0.0, "float64", True, name=FINITE_STEPS)
+    paddle.assign(finite + paddle.cast(paddle.isfinite(total), "float64"), output=finite)
+
+
+class _MeanGradients:
+    """An optimiser whose update takes the mean gradient of several batches and processes.
+
+    ``update_begins`` is the number of the first operator that runs once for several batches;
+    ``watch`` adds what runs with each batch after its gradients are known.
+    """
+
+    def __init__(
+        self, optimizer, group: Group, accumulation: int, watch: Callable[[], None]
+    ) -> None:
+        self._optimizer, self._group, self._accumulation = optimizer, group, accumulation
+        self._watch = watch
+        self.update_begins = 0
+
+    def minimize(self, loss, startup_program=None, parameter_list=None, no_grad_set=None):
+        pairs = self._optimizer.backward(loss, startup_program, parameter_list, no_grad_set)
+        self._watch()
+        if self._accumulation > 1:
+            sums = [_running_sum(gradient, weight) for weight, gradient in pairs]
+            self.update_begins = len(loss.block.ops)
+            averages = [total / self._accumulation for total in sums]
+            pairs = [
+                (weight, average if g.dtype == average.dtype else paddle.cast(average, g.dtype))
+                for average, (weight, g) in zip(averages, pairs)
+            ]
+            for total in sums:
+                paddle.assign(paddle.zeros_like(total), output=total)
+        pairs = parallel.average_gradients(pairs, self._group)
+        updates = self._optimizer.apply_gradients(pairs)
+        return updates, pairs
+
+
+def _running_sum(gradient, weight):
+    total = paddle.static.create_global_var(
+        list(weight.shape), 0.0, "float32", True, name=weight.name + _SUM
+    )
+    paddle.assign(total + paddle.cast(gradient, "float32"), output=total)
+    return total
+
+
+def _average_weights(network: Architecture, block, master: dict[str, str]) -> dict[str, str]:
+    """Add an exponential moving average of each weight and running statistic.
+
+    B. Polyak, A. Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992, with
+    exponential weights as in C. Szegedy et al., CVPR 2016, section 8. Returns their names.
+    """
+    decay = paddle.static.data(EMA_DECAY, [1], "float32")
+    names = {}
+    for name in model.state_names(network):
+        value = block.var(master.get(name, name))
+        average = paddle.static.create_global_var(
+            list(value.shape), 0.0, "float32", True, name=name + _EMA
+        )
+        paddle.assign(average * decay + value * (1 - decay), output=average)
+        names[name] = average.name
+    return names
+
+
+def _without_update(main: paddle.static.Program, begins: int) -> paddle.static.Program:
+    """``main`` up to the operator number ``begins``."""
+    partial = main.clone()
+    block = partial.global_block()
+    for index in reversed(range(begins, len(block.ops))):
+        block._remove_op(index, sync=False)
+    partial._sync_with_cpp()
+    return partial
 
 
 def smoothed_cross_entropy(logits, labels, classes: int, smoothing: float):
@@ -122,31 +268,42 @@ class InferenceProgram:
     images: paddle.static.Variable
     probabilities: paddle.static.Variable
 
-    def predictor(self, executor) -> Callable[[np.ndarray], np.ndarray]:
-        """A function from images [N, C, H, W] to probabilities [N, classes]."""
+    def predictor(self, executor, scope=None) -> Callable[[np.ndarray], np.ndarray]:
+        """A function from images (as the program takes them) to probabilities [N, classes].
+
+        The weights are those in ``scope``, or in the global one.
+        """
 
         def predict(images: np.ndarray) -> np.ndarray:
-            return executor.run(self.main, feed={IMAGES: images}, fetch_list=[self.probabilities])[
-                0
-            ]
+            feed = {IMAGES: images}
+            return executor.run(self.main, feed, [self.probabilities], scope=scope)[0]
 
         return predict
 
 
-def build_inference(network: Architecture, data: dict, device: str) -> InferenceProgram:
+def build_inference(
+    network: Architecture, data: dict, device: str, layout: str = "NCHW"
+) -> InferenceProgram:
     """The program that applies the network, for the config's section ``data``."""
     paddle.enable_static()
     main, startup = paddle.static.Program(), paddle.static.Program()
     with paddle.static.program_guard(main, startup), paddle.utils.unique_name.guard():
-        images = paddle.static.data(IMAGES, input_shape(network, data), "float32")
-        probabilities = functional.softmax(model.forward(network, images, training=False))
+        shape = input_shape(network, data["image_size"], layout)
+        images = paddle.static.data(IMAGES, shape, "float32")
+        logits = model.forward(network, images, training=False, layout=layout)
+        probabilities = functional.softmax(logits)
     if device == "cpu":
-        use_onednn(main)
+        use_onednn(main, layout)
     return InferenceProgram(main, startup, images, probabilities)
 
 
-def use_onednn(program: paddle.static.Program) -> None:
-    """Run the convolutions with oneDNN. (The global flag for all operators breaks training.)"""
+def use_onednn(program: paddle.static.Program, layout: str = "NCHW") -> None:
+    """Run the convolutions with oneDNN. (The global flag for all operators breaks training.)
+
+    Not with the ``layout`` NHWC: its gradients of kernels above 1×1 are wrong in PaddlePaddle 2.6.
+    """
+    if layout == "NHWC":
+        return
     for block in program.blocks:
         for op in block.ops:
             if op.type in _ONEDNN_OPS:

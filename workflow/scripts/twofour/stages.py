@@ -11,28 +11,36 @@ from . import config, sources
 
 # How images become the network's input; the rest of the section data concerns the file lists only.
 PICTURES = [f"data.{key}" for key in ("image_size", "resize", "mean", "std")]
-AUGMENTATION = [f"data.{key}" for key in ("crop_area", "crop_ratio", "flip")]
+AUGMENTATION = [f"data.{key}" for key in ("crop_area", "crop_ratio", "flip", "train_size")]
+LOADING = [f"data.{key}" for key in ("decoder", "decoder_load", "prefetch")]
+MACHINE = ["hardware.device", "hardware.threads"]
 FILE_LISTS = [f"data.{key}" for key in ("source", "root", "val_fraction", "max_rejected")]
 CHOSEN = ["sparsity.include", "sparsity.exclude", "sparsity.require_learnt"]
 
 # program: keys ("section.key") and whole sections ("section") of the config that it is given
 STAGES: dict[str, list[str]] = {
+    "doctor": list(config.schema()["properties"]),
     "make_digits": [],
+    "unpack_imagenet": [],
     "prepare_dataset": ["seed", *FILE_LISTS],
-    "train": ["seed", *PICTURES, *AUGMENTATION, "model", "train", "hardware"],
+    "train": [
+        *("seed", *PICTURES, *AUGMENTATION, *LOADING, "model", "train"),
+        *(*MACHINE, "hardware.gpus", "hardware.cpu_processes"),
+    ],
     "permute": ["seed", "model", "data.image_size", "data.resize", *CHOSEN],
     "prune": ["model", *CHOSEN],
     "export": ["model", *PICTURES],
     "check_sparsity": [],
-    "build": ["hardware"],
-    "build_for_batches": ["hardware", "benchmark.batch_sizes", "evaluation.batch_size"],
-    "evaluate": ["model", *PICTURES, "evaluation", "hardware"],
+    "build": MACHINE,
+    "build_for_batches": [*MACHINE, "benchmark.batch_sizes", "evaluation.batch_size"],
+    "evaluate": ["model", *PICTURES, *LOADING, "evaluation", *MACHINE],
     "benchmark": [
         "model.input_channels",
         *PICTURES,
+        *LOADING,
         "benchmark.warmup",
         "benchmark.steps",
-        "hardware",
+        *MACHINE,
     ],
     "compare": ["sparsity.algorithm", "deploy", "benchmark.batch_sizes"],
     "plot": ["sparsity.algorithm", "deploy"],

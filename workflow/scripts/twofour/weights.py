@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .architecture import CLASSIFIER
+from .architecture import CLASSIFIER, Architecture
+from .cli import log
 from .errors import TwoFourError
 from .files import PathLike, atomic
 
@@ -69,14 +70,15 @@ def read_scope(names: Iterable[str]) -> dict[str, np.ndarray]:
     return {name: np.array(scope.find_var(name).get_tensor()) for name in names}
 
 
-def write_scope(arrays: dict[str, np.ndarray], place) -> None:
+def write_scope(arrays: dict[str, np.ndarray], place, scope=None) -> None:
     """Put ``arrays`` into the variables of those names, which exist with the same shapes.
 
+    They are those of ``scope``, or of the global one. fp16 variables take fp32 arrays rounded.
     Raises TwoFourError for a name that the network lacks or a shape that differs.
     """
     import paddle
 
-    scope = paddle.static.global_scope()
+    scope = scope or paddle.static.global_scope()
     for name, array in arrays.items():
         variable = scope.find_var(name)
         if variable is None:
@@ -87,7 +89,8 @@ def write_scope(arrays: dict[str, np.ndarray], place) -> None:
                 f"the weights hold {name} with shape {array.shape}, but this network's has "
                 f"{tuple(tensor.shape())}; they come from another model configuration"
             )
-        tensor.set(array, place)
+        half = tensor._dtype() == paddle.float16
+        tensor.set(array.astype(np.float16) if half else array, place)
 
 
 def require(arrays: dict[str, np.ndarray], names: Iterable[str], path: PathLike) -> None:
@@ -108,6 +111,26 @@ def require_shapes(
                 f"{path} holds {name} with shape {arrays[name].shape}, but the network of the "
                 f"configuration has {shape}"
             )
+
+
+def initial(path: PathLike, names: Iterable[str], network: Architecture) -> dict[str, np.ndarray]:
+    """What a training takes over from the file ``path``: all of ``names`` for this network.
+
+    A classifier for another number of classes is left out, so that it starts anew. Raises
+    TwoFourError if anything else is missing or of another shape.
+    """
+    arrays = load(path)
+    found = {name: np.asarray(arrays[name], np.float32) for name in names if name in arrays}
+    shapes = {**network.weights}
+    for conv in network.convs:
+        shapes.update({name: (conv.outputs,) for name in names if name.startswith(f"{conv.norm}.")})
+    fits = CLASSIFIER in found and found[CLASSIFIER].shape == shapes[CLASSIFIER]
+    if not fits:
+        log.info("train.init: %s is for other classes, so the classifier starts anew", path)
+        shapes.pop(CLASSIFIER)
+        found = {n: a for n, a in found.items() if not n.startswith("classifier.")}
+    require_shapes(found, shapes, f"train.init: {path}")
+    return found
 
 
 def classes(arrays: dict[str, np.ndarray], path: PathLike) -> int:

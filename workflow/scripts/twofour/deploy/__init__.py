@@ -132,14 +132,19 @@ def place(name: str, settings: Mapping) -> Hardware:
     return hardware.resolve(dict(settings))
 
 
-def require(settings: Mapping) -> None:
-    """Raise TwoFourError if this machine cannot build and run a backend of the whole config."""
-    hardware.resolve(settings["hardware"])  # raises if training cannot have what it asks for
+def lacks(settings: Mapping) -> dict[str, str]:
+    """Of the whole config's backends for GPUs those that cannot run here, and why not."""
+    found = {}
     for name in settings["deploy"]["backends"]:
         module = backend(name)
-        if "cpu" not in module.PRECISIONS:
+        if "cpu" in module.PRECISIONS:
+            continue
+        try:
             place(name, settings["hardware"])
             module.require()
+        except TwoFourError as error:
+            found[name] = str(error)
+    return found
 
 
 def build(

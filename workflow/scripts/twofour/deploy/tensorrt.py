@@ -25,6 +25,7 @@ SPARSE_KERNELS = False
 NOTE = "dense kernels: sparse ones are not allowed in these engines"
 SOURCES = (ONNX,)
 FOR_BATCHES = True
+TESTED_VERSIONS = (8, 10)  # major numbers that this is written for
 TIMING_CACHE, ENGINE = "timing.cache", ".engine"
 
 

@@ -1,0 +1,198 @@
+"""Mixed precision, tested on the program itself: no GPU is needed to see what would run how."""
+
+from twofour import amp, architecture, config, hardware, parallel, program, sparsity, weights
+from twofour.errors import TwoFourError
+
+import numpy as np
+import paddle
+import pytest
+from conftest import TINY
+
+HALVES = {"amp_fp16": "fp16", "amp_bf16": "bf16", "pure_fp16": "fp16"}
+SPARSE = ["layer1.0.conv2.weight", "layer2.0.conv1.weight"]
+
+
+def network():
+    return architecture.resnet({**TINY["model"], "input_channels": 4}, 10)
+
+
+CUDA = paddle.is_compiled_with_cuda()
+
+
+def built(precision, group=None, sparse=SPARSE, accumulation=1, **train):
+    if CUDA:
+        amp.set_tf32(precision != "fp32")
+    settings = config.validated({**TINY, "train": {**TINY["train"], **train}})
+    arguments = (settings["data"], settings["train"], lambda step: 0.1, 1, "cpu", sparse)
+    return program.build_training(
+        network(), *arguments, precision, "NHWC", group, accumulation=accumulation
+    )
+
+
+def kinds(main, op_type, slot, output=False):
+    """Types of what all operators of a kind read (or write) in a slot."""
+    block = main.global_block()
+    ops = [op for op in block.ops if op.type == op_type]
+    assert ops, op_type
+    names = [(op.output if output else op.input)(slot)[0] for op in ops]
+    return {amp._NAMES[block.var(name).dtype] for name in names}
+
+
+def numbers(main, op_type):
+    return [i for i, op in enumerate(main.global_block().ops) if op.type == op_type]
+
+
+@pytest.mark.parametrize("precision", HALVES)
+def test_what_runs_in_half_precision_and_what_does_not(precision):
+    main, half = built(precision).main, HALVES[precision]
+    for op, slot in (("conv2d", "Input"), ("conv2d", "Filter"), ("mul", "X"), ("relu", "X")):
+        assert kinds(main, op, slot) == {half}
+    assert kinds(main, "conv2d_grad", "Output@GRAD") == {half}
+    # Batch norm reads and writes features in half precision, and computes in fp32 with these:
+    for slot in ("Scale", "Bias", "Mean", "Variance"):
+        assert kinds(main, "batch_norm", slot) == {"fp32"}
+    for slot in ("SavedMean", "SavedVariance", "MeanOut", "VarianceOut"):
+        assert kinds(main, "batch_norm", slot, output=True) == {"fp32"}
+    assert kinds(main, "softmax_with_cross_entropy", "Logits") == {"fp32"}
+    assert kinds(main, "softmax_with_cross_entropy", "Loss", output=True) == {"fp32"}
+    block = main.global_block()
+    assert amp._NAMES[block.var(program.LOSS_SUM).dtype] == "fp64"
+    assert kinds(main, "isfinite_v2", "X") == {"fp64"}
+
+
+@pytest.mark.parametrize(
+    ("precision", "dynamic", "expected"),
+    [
+        ("amp_fp16", True, (True, True)),
+        ("amp_fp16", False, (True, False)),
+        ("pure_fp16", True, (True, True)),
+        ("amp_bf16", True, (False, False)),
+        ("fp32", True, (False, False)),
+    ],
+)
+def test_loss_scaling(precision, dynamic, expected):
+    step = built(precision, dynamic_loss_scaling=dynamic, loss_scale=64)
+    found = tuple(
+        bool(numbers(step.main, op)) for op in ("check_finite_and_unscale", "update_loss_scaling")
+    )
+    assert found == expected
+    assert (step.loss_scale is not None) == expected[0]
+    if expected[0]:
+        assert step.loss_scale in step.state  # so that a resumed training goes on with it
+        executor = paddle.static.Executor(paddle.CPUPlace())
+        step.start(executor, paddle.CPUPlace())
+        assert weights.read_scope([step.loss_scale])[step.loss_scale] == [64]
+        assert max(numbers(step.main, "check_finite_and_unscale")) < min(
+            numbers(step.main, "momentum")
+        )
+
+
+@pytest.mark.parametrize("precision", ["fp32", *HALVES])
+def test_masking_follows_the_update(precision):
+    step = built(precision)
+    block = step.main.global_block()
+    for name in SPARSE:
+        held = [name, *([step.master[name]] if name in step.master else [])]
+        update = [i for i in numbers(step.main, "momentum") if name in block.ops[i].input("Param")]
+        for weight in held:
+            last = max(i for i, op in enumerate(block.ops) if weight in op.output_arg_names)
+            assert last > update[0]
+    assert set(step.master) >= set(SPARSE) or precision != "pure_fp16"
+
+
+def test_masks_hold_on_master_weights_in_pure_fp16():
+    """What follows the updates, run alone: an fp16 update cannot run on a CPU, its masking can."""
+    step = built("pure_fp16")
+    place = paddle.CPUPlace()
+    executor = paddle.static.Executor(place)
+    step.start(executor, place)
+    names = [step.master[name] for name in SPARSE]
+    shapes = {name: w.shape for name, w in weights.read_scope(names).items()}
+    rng = np.random.default_rng(0)
+    drifted = {n: rng.normal(size=s).astype(np.float32) for n, s in shapes.items()}
+    masks = {n: (rng.random(shapes[step.master[n]]) < 0.5) for n in SPARSE}
+    weights.write_scope(drifted, place)
+    weights.write_scope(
+        {sparsity.mask_name(n): m.astype(np.float32) for n, m in masks.items()}, place
+    )
+    tail = step.main.clone()
+    for index in reversed(range(max(numbers(tail, "momentum")) + 1)):
+        tail.global_block()._remove_op(index, sync=False)
+    for index in reversed(numbers(tail, "elementwise_mul")):  # those of paddle.incubate.asp, fp16
+        if tail.global_block().ops[index].output("Out")[0] in SPARSE:
+            tail.global_block()._remove_op(index, sync=False)
+    tail._sync_with_cpp()
+    executor.run(tail)
+    for name in SPARSE:
+        master = step.master[name]
+        found = weights.read_scope([master])[master]
+        np.testing.assert_array_equal(found, drifted[master] * masks[name])
+
+
+def test_pure_fp16_starts_from_the_same_weights():
+    place = paddle.CPUPlace()
+    step = built("pure_fp16")
+    step.start(paddle.static.Executor(place), place)
+    for name, master in step.master.items():
+        half, whole = (weights.read_scope([n])[n] for n in (name, master))
+        assert (half.dtype, whole.dtype) == (np.float16, np.float32)
+        np.testing.assert_array_equal(half, whole.astype(np.float16))
+    assert set(step.master) == {*(c.weight for c in network().convs), "classifier.weight"} | {
+        n for n in step.master if n == "classifier.bias"
+    }
+
+
+@pytest.mark.parametrize("precision", ["fp32", *HALVES])
+def test_the_program_tells_its_precision(precision):
+    step = built(precision)
+    assert step.precision == precision
+    kind = HALVES.get(precision, "fp32")
+    assert amp.arithmetic(step.main)["conv2d"] == {kind: 17}
+
+
+def test_tf32_is_told_apart_from_fp32():
+    main = built("fp32").main
+    names = [conv.weight for conv in network().convs]
+    assert amp.precision(main, names, tf32=True) == "tf32"
+    assert amp.precision(main, names, tf32=False) == "fp32"
+
+
+@pytest.mark.skipif(CUDA, reason="this PaddlePaddle knows by itself what runs in fp16")
+def test_silent_fp32_does_not_pass_for_mixed_precision(monkeypatch):
+    """As PaddlePaddle does by itself on a CPU: it believes that nothing can run in fp16."""
+    monkeypatch.setattr(amp, "OPERATORS", set())
+    assert built("amp_fp16").precision == "fp32"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "amp_fp16", "pure_fp16"])
+def test_gradients_are_averaged_before_they_are_unscaled_and_used(precision):
+    """So that all processes see the same overflow, and take the same step."""
+    step = built(precision, group=parallel.Group(0, 2, paddle.CPUPlace()))
+    averaged = numbers(step.main, "c_allreduce_sum")
+    assert len(averaged) == (2 if precision == "pure_fp16" else 1)  # one for each type of gradient
+    users = numbers(step.main, "check_finite_and_unscale") + numbers(step.main, "momentum")
+    assert max(averaged) < min(users)
+
+
+def test_accumulation_updates_once_for_several_batches():
+    step = built("amp_fp16", accumulation=3)
+    assert numbers(step.main, "momentum") and not numbers(step.partial, "momentum")
+    assert not numbers(step.partial, "update_loss_scaling")
+    assert len(numbers(step.partial, "conv2d_grad")) == len(numbers(step.main, "conv2d_grad"))
+
+
+@pytest.mark.parametrize(
+    ("capability", "offered"),
+    [
+        ((6, 1), ("fp32",)),
+        ((7, 5), ("amp_fp16", "pure_fp16", "fp32")),
+        ((8, 0), ("amp_fp16", "pure_fp16", "amp_bf16", "tf32", "fp32")),
+    ],
+)
+def test_precisions_by_compute_capability(capability, offered):
+    machine = hardware.Hardware("gpu", "Some GPU", 1, capability=capability)
+    assert hardware.precisions(machine) == offered
+    assert hardware.precision("auto", machine) == offered[0]
+    for name in {"fp32", "tf32", "amp_fp16", "amp_bf16", "pure_fp16"} - set(offered):
+        with pytest.raises(TwoFourError, match=f"is {name}, but training on this gpu .Some GPU."):
+            hardware.precision(name, machine)

@@ -1,0 +1,245 @@
+"""ImageNet's archives in miniature: same structure, a few images."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+
+from twofour import dataset, imagenet
+from twofour.errors import TwoFourError
+
+import numpy as np
+import pytest
+from conftest import SCRIPTS, program
+from PIL import Image
+from scipy import io as matlab
+
+WORDS = {"n01440764": "tench, Tinca tinca", "n01443537": "goldfish", "n01484850": "white shark"}
+TRAIN = {"n01440764": 5, "n01443537": 4, "n01484850": 6}
+TRUTH = [3, 1, 2, 2, 1, 3, 3]  # class number of each validation image
+NUMBERS = dict(enumerate(WORDS, start=1))
+
+
+def jpeg(number: int) -> bytes:
+    pixels = np.random.default_rng(number).integers(0, 256, (24, 30, 3), dtype=np.uint8)
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "JPEG")
+    return content.getvalue()
+
+
+def tar(files: dict[str, bytes], mode: str = "w") -> bytes:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode=mode) as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return content.getvalue()
+
+
+def kit(train=TRAIN, truth=TRUTH) -> bytes:
+    kinds = [
+        (name, "O")
+        for name in ("ILSVRC2012_ID", "WNID", "words", "gloss", "num_children", "num_train_images")
+    ]
+    rows = [(i, w, WORDS[w], "a fish", 0, train[w]) for i, w in NUMBERS.items()]
+    rows.append((4, "n02512053", "fish", "all of them", 3, 0))  # a group, no class
+    meta = io.BytesIO()
+    matlab.savemat(meta, {"synsets": np.array(rows, dtype=kinds).reshape(-1, 1)})
+    lines = "".join(f"{number}\n" for number in truth).encode()
+    top = "ILSVRC2012_devkit_t12/data/"
+    return tar(
+        {
+            top + "meta.mat": meta.getvalue(),
+            top + "ILSVRC2012_validation_ground_truth.txt": lines,
+        },
+        "w:gz",
+    )
+
+
+def train_images(wnid: str) -> dict[str, bytes]:
+    return {f"{wnid}_{i}.JPEG": jpeg(int(wnid[-3:]) + i) for i in range(TRAIN[wnid])}
+
+
+def deliver(root, **other):
+    """The three files in ``root``, some of them replaced by ``other`` contents."""
+    root.mkdir()
+    val = {f"ILSVRC2012_val_{i:08d}.JPEG": jpeg(2000 + i) for i in range(1, len(TRUTH) + 1)}
+    files = {
+        "train": tar({f"{w}.tar": tar(train_images(w)) for w in WORDS}),
+        "val": tar(val),
+        "kit": kit(),
+        **other,
+    }
+    names = {"train": imagenet.TRAIN_TAR, "val": imagenet.VAL_TAR, "kit": imagenet.KIT_TAR}
+    for key, name in names.items():
+        if files[key] is not None:
+            (root / name).write_bytes(files[key])
+    return root
+
+
+def test_archives_become_a_tree_with_readable_names(tmp_path):
+    root = deliver(tmp_path / "ilsvrc")
+    program("unpack_imagenet.py", "--root", root, "--workers", 2, "--out", tmp_path / "i.json")
+    for wnid in WORDS:
+        for name, content in train_images(wnid).items():
+            assert (root / "images" / "train" / wnid / name).read_bytes() == content
+    for index, number in enumerate(TRUTH, start=1):
+        path = root / "images" / "val" / NUMBERS[number] / f"ILSVRC2012_val_{index:08d}.JPEG"
+        assert path.read_bytes() == jpeg(2000 + index)
+    program("prepare_dataset.py", "--imagenet", tmp_path / "i.json", "--out", tmp_path / "data")
+    found = dataset.read(tmp_path / "data")
+    assert found.classes == [f"{w} {WORDS[w]}" for w in sorted(WORDS)]
+    assert np.bincount(found.train[1]).tolist() == [TRAIN[w] for w in sorted(WORDS)]
+    assert np.bincount(found.val[1]).tolist() == [2, 2, 3]
+
+
+def test_second_time_nothing_is_read_again(tmp_path, monkeypatch):
+    root = deliver(tmp_path / "ilsvrc")
+    first = imagenet.prepare(str(root), 1)
+    monkeypatch.setattr(imagenet, "_members", None)
+    assert imagenet.prepare(str(root), 1) == first
+
+
+def test_interrupted_extraction_goes_on_where_it_was(tmp_path):
+    root = deliver(tmp_path / "ilsvrc")
+    imagenet.prepare(str(root), 1)
+    (root / "images" / imagenet.DONE).unlink()
+    folder = root / "images" / "train" / "n01440764"
+    names = sorted(path.name for path in folder.iterdir())
+    (folder / names[0]).unlink()
+    (folder / names[1]).write_bytes(b"half")
+    (folder / f".tmp-{names[2]}").write_bytes(b"what a killed worker leaves")
+    os.utime(folder / names[3], (1, 1))
+    imagenet.prepare(str(root), 1)
+    assert sorted(path.name for path in folder.iterdir()) == names
+    for name in names[:2]:
+        assert (folder / name).read_bytes() == train_images("n01440764")[name]
+    assert (folder / names[3]).stat().st_mtime == 1  # it was there, and was left alone
+
+
+def test_killed_extraction_goes_on(tmp_path):
+    """A real one, killed at several moments, ends with what an undisturbed one makes."""
+    root = deliver(tmp_path / "ilsvrc")
+    whole = deliver(tmp_path / "whole")
+    imagenet.prepare(str(whole), 1)
+    command = [sys.executable, SCRIPTS / "unpack_imagenet.py", "--root", root, "--workers", "1"]
+    command = [*map(str, command), "--out", str(tmp_path / "i.json")]
+    for seconds in (0.2, 0.35, 0.5):
+        running = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        time.sleep(seconds)
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+    subprocess.run(command, check=True)
+
+    def content(folder):
+        return {
+            path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in sorted((folder / "images").rglob("*.JPEG"))
+        }
+
+    assert content(root) == content(whole)
+    assert len(content(root)) == sum(TRAIN.values()) + len(TRUTH)
+
+
+@pytest.mark.parametrize("name", ["../evil.JPEG", "/tmp/evil.JPEG", "a/b.JPEG", "..", "a\\b.JPEG"])
+@pytest.mark.parametrize("where", ["train", "inner", "val"])
+def test_members_that_leave_the_folder_are_refused(tmp_path, name, where):
+    bad = {name: b"x"}
+    inner = {f"{w}.tar": tar(train_images(w)) for w in WORDS}
+    if where == "inner":
+        inner["n01443537.tar"] = tar({**train_images("n01443537"), **bad})
+    contents = {"train": {"train": tar({**inner, **bad})}, "inner": {"train": tar(inner)}}
+    root = deliver(tmp_path / "ilsvrc", **contents.get(where, {"val": tar(bad)}))
+    with pytest.raises(TwoFourError, match="no plain file in its top folder"):
+        imagenet.prepare(str(root), 1)
+    assert not list(tmp_path.rglob("evil*"))
+
+
+def test_links_are_refused(tmp_path):
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        link = tarfile.TarInfo("ILSVRC2012_val_00000001.JPEG")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+    root = deliver(tmp_path / "ilsvrc", val=content.getvalue())
+    with pytest.raises(TwoFourError, match="no plain file"):
+        imagenet.prepare(str(root), 1)
+
+
+def test_wrong_numbers_and_damage_are_named(tmp_path):
+    fewer = {w: dict(list(train_images(w).items())[:-1]) for w in WORDS}
+    cut = tar({f"{w}.tar": tar(train_images(w)) for w in WORDS})
+    cases = {
+        "holds 4 images of n01440764 .tench, Tinca tinca., but the development kit says 5": {
+            "train": tar({f"{w}.tar": tar(fewer[w]) for w in WORDS})
+        },
+        "lacks 1 of 3 classes, such as n01484850": {
+            "train": tar({f"{w}.tar": tar(train_images(w)) for w in list(WORDS)[:2]})
+        },
+        "which is no class of the development kit": {"train": tar({"n99.tar": tar({})})},
+        "holds 1 images, but the development kit tells what 7 show": {
+            "val": tar({"ILSVRC2012_val_00000001.JPEG": b"x"})
+        },
+        "train.tar is damaged": {"train": cut[: len(cut) // 2]},
+        "development kit .* is damaged|cannot read the development kit": {"kit": b"no kit"},
+        "but not ILSVRC2012_devkit": {"kit": None},
+        "but not ILSVRC2012_img_val": {"val": None},
+    }
+    for number, (message, contents) in enumerate(cases.items()):
+        root = deliver(tmp_path / str(number), **contents)
+        with pytest.raises(TwoFourError, match=message):
+            imagenet.prepare(str(root), 2)
+
+
+def test_full_disk_is_told_beforehand(tmp_path, monkeypatch):
+    root = deliver(tmp_path / "ilsvrc")
+    real = os.statvfs(tmp_path)
+    tight = type("Disk", (), {"f_bavail": 1, "f_frsize": 512, "f_files": 0, "f_favail": 0})
+    monkeypatch.setattr(os, "statvfs", lambda path: tight)
+    with pytest.raises(TwoFourError, match=r"needs 0\.0 GB more in .*images, and 0\.0 GB are free"):
+        imagenet.prepare(str(root), 1)
+    few = type("Disk", (), {"f_bavail": real.f_bavail, "f_frsize": 512, "f_files": 9})
+    few.f_favail = 3
+    monkeypatch.setattr(os, "statvfs", lambda path: few)
+    with pytest.raises(TwoFourError, match=r"makes 22 more files .* can hold only 3 more"):
+        imagenet.prepare(str(root), 1)
+    assert not list((root / "images").rglob("*.JPEG"))
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_extracted_tree_with_and_without_class_folders(tmp_path, flat):
+    root = deliver(tmp_path / "ilsvrc")
+    imagenet.prepare(str(root), 1)
+    tree = root / "images"
+    if flat:
+        for path in sorted((tree / "val").rglob("*.JPEG")):
+            path.rename(tree / "val" / path.name)
+        for folder in [p for p in (tree / "val").iterdir() if p.is_dir()]:
+            folder.rmdir()
+        with pytest.raises(
+            TwoFourError, match=r"has no class folders, so .* put ILSVRC2012_devkit"
+        ):
+            imagenet.prepare(str(tree), 1)
+        (tree / imagenet.KIT_TAR).write_bytes(kit())
+    found = imagenet.prepare(str(tree), 1)
+    (tmp_path / "i.json").write_text(json.dumps(found))
+    program("prepare_dataset.py", "--imagenet", tmp_path / "i.json", "--out", tmp_path / "data")
+    paths, labels = dataset.read(tmp_path / "data").val
+    order = sorted(WORDS)
+    for path, label in zip(paths, labels):
+        number = int(path[-13:-5])
+        assert order[label] == NUMBERS[TRUTH[number - 1]]
+    assert dataset.read(tmp_path / "data").classes[0].startswith("n01440764")
+
+
+def test_neither_archives_nor_tree_is_a_sentence(tmp_path):
+    done = program(
+        *("unpack_imagenet.py", "--root", tmp_path, "--out", tmp_path / "i.json"), check=False
+    )
+    assert done.returncode == 1
+    assert "holds neither ILSVRC2012_img_train.tar nor a folder train" in done.stderr
