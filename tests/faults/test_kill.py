@@ -126,6 +126,7 @@ def run_with_kills(folder, rng, kills):
                 except subprocess.TimeoutExpired:
                     strike(process, how)
                     hits.append(how)
+                    end_by_force(process)
             process.wait(timeout=300)
         texts.append(log.read_text(errors="replace"))
         counts += finished(texts[-1])
@@ -135,6 +136,18 @@ def run_with_kills(folder, rng, kills):
         wait_until_alone(folder)
         # What the README says after a crash; where nothing is locked it does nothing.
         snakemake(folder, *ARGUMENTS, "--unlock")
+
+
+def end_by_force(process):
+    """What batch systems do when a signal does not end a job within a minute.
+
+    Snakemake's signal handler may deadlock (seen once in some 80 kills); our programs may not.
+    """
+    try:
+        process.wait(timeout=60)
+    except subprocess.TimeoutExpired:
+        assert not [job.cmdline() for job in jobs(process)]
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def wait_until_alone(folder):

@@ -20,8 +20,6 @@ CUDA = paddle.is_compiled_with_cuda()
 
 
 def built(precision, group=None, sparse=SPARSE, accumulation=1, **train):
-    if CUDA:
-        amp.set_tf32(precision != "fp32")
     settings = config.validated({**TINY, "train": {**TINY["train"], **train}})
     arguments = (settings["data"], settings["train"], lambda step: 0.1, 1, "cpu", sparse)
     return program.build_training(

@@ -7,6 +7,7 @@ Uses the whole config.
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
 import subprocess
 from importlib import metadata
@@ -30,6 +31,7 @@ PACKAGES = (
     "pillow",
     "scikit-learn",
     "snakemake",
+    "tensorrt",
 )
 
 
@@ -46,6 +48,7 @@ def main(options) -> None:
         "config_sha256": hashlib.sha256(config.compact(settings).encode()).hexdigest(),
         "python": platform.python_version(),
         "packages": _versions(),
+        "packages_of_environment": _versions_in(settings["hardware"]["environment"]),
         "system": platform.platform(),
         "cpu": hardware.cpu_name(),
         "cpu_cores": hardware.cores(),
@@ -76,6 +79,22 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _versions_in(environment: str | None) -> dict[str, str] | None:
+    """The same in the environment of the jobs that may use a GPU, if they have one of their own."""
+    if environment is None:
+        return None
+    code = f"import json; from importlib import metadata as m; names = {PACKAGES!r}\n"
+    code += "found = {d.metadata['Name'].lower(): d.version for d in m.distributions()}\n"
+    code += "print(json.dumps({n: found[n] for n in names if n in found}))"
+    try:
+        answer = subprocess.run(
+            [f"{environment}/bin/python", "-c", code], capture_output=True, text=True, timeout=60
+        )
+        return json.loads(answer.stdout)
+    except (OSError, subprocess.TimeoutExpired, json.JSONDecodeError):
+        return None
 
 
 def _stages(logs: Path) -> dict[str, dict]:

@@ -66,7 +66,7 @@ def train(settings: dict, options, machine: hardware.Hardware, precision: str) -
     elif settings["train"]["init"] is not None:
         identity["start"] = files.sha256(settings["train"]["init"])
 
-    from twofour import amp, model, parallel, program, training
+    from twofour import model, parallel, program, training
 
     names = model.state_names(network)
     if options.start:
@@ -75,7 +75,7 @@ def train(settings: dict, options, machine: hardware.Hardware, precision: str) -
     elif settings["train"]["init"] is not None:
         initial = weights.initial(settings["train"]["init"], names, network)
     if machine.device == "gpu":
-        amp.set_tf32(precision != "fp32")
+        hardware.set_tf32(precision != "fp32")
     group = parallel.connect(program.place(machine.device, machine.gpu))
     run = training.Training(
         settings, machine, precision, network, images, identity, out, group, initial, kept

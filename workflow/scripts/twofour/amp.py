@@ -106,16 +106,3 @@ def precision(program: paddle.static.Program, weights: list[str], tf32: bool = F
     block = program.global_block()
     held = {_NAMES[block.var(name).dtype] for name in weights}
     return "pure_fp16" if held == {"fp16"} else "amp_fp16"
-
-
-def set_tf32(allowed: bool) -> None:
-    """Allow or forbid TF32 in the fp32 arithmetic of cuBLAS and cuDNN (GPU builds only)."""
-    core.set_cublas_switch(allowed)
-    core.set_cudnn_switch(allowed)
-
-
-def tf32_allowed() -> bool:
-    """Whether fp32 arithmetic may round to TF32; never so in a build for CPUs."""
-    if not paddle.is_compiled_with_cuda():
-        return False
-    return bool(core.get_cublas_switch() and core.get_cudnn_switch())

@@ -18,6 +18,12 @@ from .errors import TwoFourError
 
 # Compute capability from which a GPU has tensor cores for fp16, and for TF32 and bf16.
 _TENSOR_CORES, _AMPERE = (7, 0), (8, 0)
+# Without the first, batch norm in fp16 turns NHWC into NCHW and back on GPUs.
+_GPU_FLAGS = {
+    "FLAGS_cudnn_batchnorm_spatial_persistent": "1",
+    "FLAGS_cudnn_exhaustive_search": "1",  # the fastest algorithm of each convolution, by trying
+    "FLAGS_conv_workspace_size_limit": "4096",  # MB that it may use
+}
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _SELECTED = "FLAGS_selected_gpus"  # paddle.distributed.launch gives each process its GPU
 
@@ -228,8 +234,30 @@ def start(settings: dict, training: bool = False) -> Hardware:
     number = str(threads(settings["threads"], _processes(settings) if training else 1))
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = number
+    for name, value in _GPU_FLAGS.items():
+        os.environ.setdefault(name, value)
     import_paddle()
-    return resolve(settings, training)
+    machine = resolve(settings, training)
+    if machine.device == "gpu":
+        set_tf32(False)  # fp32 means fp32, unless TF32 is asked for
+    return machine
+
+
+def set_tf32(allowed: bool) -> None:
+    """Allow or forbid TF32 in PaddlePaddle's fp32 arithmetic (GPU builds only)."""
+    from paddle.base import core
+
+    core.set_cublas_switch(allowed)
+    core.set_cudnn_switch(allowed)
+
+
+def tf32_allowed() -> bool:
+    """Whether PaddlePaddle's fp32 arithmetic may round to TF32; never so in a build for CPUs."""
+    from paddle.base import core
+
+    if paddle_cuda() is None:
+        return False
+    return bool(core.get_cublas_switch() and core.get_cudnn_switch())
 
 
 def import_paddle() -> None:

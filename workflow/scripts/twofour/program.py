@@ -13,7 +13,7 @@ import paddle
 from paddle.incubate import asp
 from paddle.nn import functional
 
-from . import amp, model, parallel, sparsity
+from . import amp, hardware, model, parallel, sparsity
 from .architecture import Architecture
 from .parallel import Group
 
@@ -155,7 +155,11 @@ def build_training(
         scheduler,
         sorted(names - sums),
         [*local, LOSS_SUM, FINITE_STEPS],
-        amp.precision(main, [conv.weight for conv in network.convs], amp.tf32_allowed()),
+        amp.precision(
+            main,
+            [conv.weight for conv in network.convs],
+            tf32=device == "gpu" and hardware.tf32_allowed(),
+        ),
         master,
         averages,
         mixed.get_loss_scaling().name if half and precision != "amp_bf16" else None,
