@@ -72,15 +72,15 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Argument
     os._exit(status)
 
 
-def end_with_parent() -> None:
-    """Have the kernel send SIGTERM when the parent, Snakemake, is gone, even if it was killed.
+def end_with_parent(number: int = signal.SIGTERM) -> None:
+    """Have the kernel send signal ``number`` when the parent is gone, even if it was killed.
 
     Otherwise a training would go on unseen, beside the one that the next Snakemake starts.
     """
     with contextlib.suppress(OSError, AttributeError):  # Linux alone has it
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
     if os.getppid() == 1:  # it was gone before
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
 
 
 def _fail(options: argparse.Namespace, message: str) -> int:

@@ -6,9 +6,7 @@ import collections
 import csv
 import hashlib
 import io
-import multiprocessing
 import os
-import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from .cli import log
 from .errors import TwoFourError
 from .files import read_json, read_text, write_json, write_text
 from .files import sha256 as files_digest
+from .pool import processes
 
 SPLITS = ("train", "val")
 REFUSED = "refused.csv"
@@ -152,17 +151,11 @@ def _inspect(paths: list[str], workers: int) -> Iterator[images.Verdict]:
     if not paths:
         return
     chunk = max(1, min(256, len(paths) // (8 * workers)))
-    # fork: nothing here has started threads that run, and spawn would import everything again
-    pool = multiprocessing.get_context("fork").Pool(workers, leave_interrupts_to_parent)
-    with pool, progress.bar(len(paths), "checking images", "img") as bar:
+    bar = progress.bar(len(paths), "checking images", "img")
+    with processes(workers) as pool, bar:
         for verdict in pool.imap(images.inspect, paths, chunksize=chunk):
             yield verdict
             bar.update()
-
-
-def leave_interrupts_to_parent() -> None:
-    """For worker processes: the parent alone hears Ctrl-C, and ends them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def split_validation(entries: list[Entry], fraction: float, seed: int) -> list[Entry]:

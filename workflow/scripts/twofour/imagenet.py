@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import multiprocessing
 import os
 import tarfile
 from collections.abc import Iterator
@@ -17,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from . import progress
-from .dataset import leave_interrupts_to_parent
 from .errors import TwoFourError
 from .files import TEMPORARY, read_json, remove_leftovers, write_json
+from .pool import processes
 
 TRAIN_TAR, VAL_TAR = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 KIT_TAR, KIT = "ILSVRC2012_devkit_t12.tar.gz", "ILSVRC2012_devkit_t12"
@@ -163,9 +162,9 @@ def extract(root: Path, tree: Path, kit: Kit, workers: int) -> None:
     for start in range(0, len(val), _CHUNK):
         part = [(name, kit.val_class(name), o, s) for name, o, s in val[start : start + _CHUNK]]
         tasks.append((root / VAL_TAR, tree / "val", part))
-    pool = multiprocessing.get_context("fork").Pool(workers, leave_interrupts_to_parent)
-    with pool, progress.bar(len(tasks), "extracting ImageNet", "part") as bar:
-        for error in pool.imap_unordered(_work, tasks):
+    bar = progress.bar(len(tasks), "extracting ImageNet", "part")
+    with processes(workers) as pool, bar:
+        for error in pool.imap(_work, tasks):
             if error:
                 raise TwoFourError(error)
             bar.update()
