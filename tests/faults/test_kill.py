@@ -141,8 +141,8 @@ def run_with_kills(folder, rng, kills):
 def end_by_force(process):
     """What batch systems do when a signal does not end a job within a minute.
 
-    Snakemake 9.27 may deadlock: its handler of SIGTERM takes the scheduler's lock, which the same
-    thread may hold (seen once in some 80 kills, at JobScheduler.exit_gracefully). Our programs may not.
+    Snakemake 9.27 may deadlock: its handler of SIGTERM (JobScheduler.exit_gracefully) takes a lock
+    that the same thread may hold, which was seen once in some 80 kills. Our programs may not.
     """
     try:
         process.wait(timeout=60)

@@ -80,3 +80,60 @@ def test_vanished_file_and_small_list_are_sentences(paths, tiny, tmp_path):
         loader(paths[:3], tiny)
     with pytest.raises(TwoFourError, match="cannot be read"):
         list(loader([str(tmp_path / "gone.jpg")], tiny, training=False).epoch())
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("training", [True, False])
+def test_layouts_and_types_hold_the_same_images(paths, tiny, channels, training):
+    options = {"training": training, "channels": channels}
+    plain = drain(loader(paths, tiny, **options).epoch())
+    other = drain(loader(paths, tiny, **options, layout="HWC", half=True).epoch())
+    for (images, positions), (turned, same_positions) in zip(plain, other):
+        assert positions.tolist() == same_positions.tolist()
+        assert (images.dtype, turned.dtype) == (np.float32, np.float16)
+        assert turned.shape[-1] == channels
+        np.testing.assert_allclose(turned.transpose(0, 3, 1, 2), images, atol=2e-3)
+
+
+@pytest.mark.parametrize("shards", [2, 3, 4])
+def test_shards_see_each_image_at_most_once_and_another_part_each_epoch(paths, tiny, shards):
+    runs = [loader(paths, tiny, shard=i, shards=shards) for i in range(shards)]
+    assert len({run.steps for run in runs}) == 1
+    parts = []
+    for _ in range(3):
+        seen = [np.concatenate([p for _, p in run.epoch()]).tolist() for run in runs]
+        together = [position for part in seen for position in part]
+        assert len(together) == len(set(together)) == shards * runs[0].steps * 8
+        parts.append(seen[0])
+    assert parts[0] != parts[1] != parts[2]
+
+
+def test_shard_of_one_is_the_plain_loader_and_crops_differ_between_shards(paths, tiny):
+    assert same(
+        drain(loader(paths, tiny).epoch()), drain(loader(paths, tiny, shard=0, shards=1).epoch())
+    )
+    # The same image in two shards' hands would be cropped otherwise.
+    one, other = (loader(paths[:8] * 2, tiny, shard=i, shards=2) for i in range(2))
+    a, b = (next(iter(run.epoch())) for run in (one, other))
+    assert not (a[0] == b[0]).all()
+
+
+def test_resumed_at_another_size_goes_on_with_the_same_images(paths, tiny):
+    run = loader(paths, tiny, size=24)
+    batches = run.epoch()
+    next(batches)
+    other = loader(paths, tiny, size=16, state=run.state())
+    rest, resumed = drain(batches), drain(other.epoch(1))
+    assert [p.tolist() for _, p in rest] == [p.tolist() for _, p in resumed]
+    assert {images.shape[2:] for images, _ in resumed} == {(16, 16)}
+
+
+def test_decoder_options_follow_the_configuration(tiny):
+    from twofour.loader import decoding
+
+    data = {**tiny["data"], "decoder_load": 0.4}
+    assert decoding(data, "cpu") == {"device": "cpu"}
+    assert decoding({**data, "decoder": "cpu"}, "gpu") == {"device": "cpu"}
+    found = decoding(data, "gpu")
+    assert (found["device"], found["hw_decoder_load"]) == ("mixed", 0.4)
+    assert found["preallocate_width_hint"] > 5000
