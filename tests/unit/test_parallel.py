@@ -8,6 +8,7 @@ import sys
 import time
 
 from twofour import dataset, parallel, weights
+from twofour.errors import TwoFourError
 
 import numpy as np
 import paddle
@@ -215,6 +216,24 @@ def test_no_process_outlives_the_one_that_started_them(prepared, tmp_path):
     for process in alive:
         process.kill()
     assert not alive and gone
+
+
+def test_processes_that_begin_differently_are_refused():
+    """As when a slow file system shows one of them an older checkpoint, or GPUs draw otherwise."""
+    from twofour.training import Training
+
+    def begun(others):
+        run = Training.__new__(Training)
+        run.epoch, run.step, run.out = 2, 5, "out"
+        run._conv_weights = lambda: {"w": np.ones(3, np.float32)}
+        run.group = parallel.Group()
+        run.group.gather = lambda mine: [mine, *others]
+        return run
+
+    begun([np.array([2, 5, 3.0])])._require_agreement()
+    for other in ([1, 5, 3.0], [2, 4, 3.0], [2, 5, 3.0000001]):
+        with pytest.raises(TwoFourError, match="begin differently, some at epoch 3, step 5"):
+            begun([np.array(other)])._require_agreement()
 
 
 def test_group_exchanges_numbers_and_texts():

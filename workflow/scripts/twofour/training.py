@@ -188,6 +188,18 @@ class Training:
             self.history, self.times = meta["history"], meta["times"]
             self.resumed = meta["resumed"] + 1
             log.info("resuming at epoch %d, step %d", self.epoch + 1, self.step)
+        self._require_agreement()
+
+    def _require_agreement(self) -> None:
+        """Raise TwoFourError unless all processes begin at the same step with the same weights."""
+        total = sum(float(w.sum(dtype=np.float64)) for w in self._conv_weights().values())
+        begins = self.group.gather(np.asarray([self.epoch, self.step, total]))
+        if any((begin != begins[0]).any() for begin in begins):
+            raise TwoFourError(
+                f"the processes of this training begin differently, some at epoch "
+                f"{', '.join(f'{b[0] + 1:.0f}, step {b[1]:.0f}' for b in begins)}; do all of them "
+                f"see the same files in {self.out}?"
+            )
 
     def _save(self) -> None:
         """Write a checkpoint of this very moment, unless the loss is no number any more."""
