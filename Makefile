@@ -24,7 +24,7 @@ run: $(ENVIRONMENTS) configuration
 
 # Does this machine have what the configuration needs?
 doctor: $(ENVIRONMENTS) configuration
-	@LD_LIBRARY_PATH="$(if $(filter gpu,$(ENV)),$(CURDIR)/$(GPU_VENV)/lib/cuda:)$$LD_LIBRARY_PATH" \
+	@$(if $(filter gpu,$(ENV)),export LD_LIBRARY_PATH="$(CURDIR)/$(GPU_VENV)/lib/cuda$${LD_LIBRARY_PATH:+:$$LD_LIBRARY_PATH}";) \
 	    $(if $(filter gpu,$(ENV)),$(GPU_VENV),$(VENV))/bin/python workflow/scripts/doctor.py \
 	    --config "$(or $(CONFIG),config/config.yaml)"
 

@@ -28,6 +28,6 @@ done
     fail "$packages holds no CUDA libraries; install envs/gpu/requirements.txt there"
 if [ $# -eq 0 ]; then
     mkdir -p "$folder/etc/conda/activate.d"
-    echo 'export LD_LIBRARY_PATH="$CONDA_PREFIX/lib/cuda:${LD_LIBRARY_PATH:-}"' \
+    echo 'export LD_LIBRARY_PATH="$CONDA_PREFIX/lib/cuda${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"' \
         >"$folder/etc/conda/activate.d/cuda.sh"
 fi

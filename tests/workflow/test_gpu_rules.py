@@ -66,6 +66,7 @@ def test_only_jobs_that_may_use_a_gpu_run_in_its_environment(tmp_path, environme
         *("doctor.py", "train.py", "build.py", "evaluate.py")
     ]
     assert all(path.startswith(f"{environment}/lib/cuda") for _, path in used)
+    assert all("" not in path.split(":") for _, path in used)  # an empty one is the current folder
 
 
 def test_missing_files_of_the_configuration_stop_before_anything_runs(tmp_path):

@@ -54,7 +54,7 @@ GPU_ENV = abspath(GPU_ENV) if GPU_ENV else ""
 PREFIX += f"GPU_ENV={shlex.quote(GPU_ENV)}; "
 PREFIX += (
     'on_gpu() { [ -z "$GPU_ENV" ] || export PATH="$GPU_ENV/bin:$PATH" '
-    'LD_LIBRARY_PATH="$GPU_ENV/lib/cuda:${LD_LIBRARY_PATH:-}"; }; '
+    'LD_LIBRARY_PATH="$GPU_ENV/lib/cuda${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"; }; '
 )
 shell.prefix(PREFIX.replace("{", "{{").replace("}", "}}"))  # Snakemake would fill in names
 GPU_CONDA = "../../envs/gpu/environment.yaml"
