@@ -196,6 +196,17 @@ def test_wrong_numbers_and_damage_are_named(tmp_path):
             imagenet.prepare(str(root), 2)
 
 
+def test_a_repeated_member_does_not_hide_a_missing_one(tmp_path):
+    names = [f"ILSVRC2012_val_{i:08d}.JPEG" for i in (1, 1, 2, 3, 4, 5, 6)]
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        for name in names:
+            archive.addfile(tarfile.TarInfo(name), io.BytesIO(b""))
+    root = deliver(tmp_path / "ilsvrc", val=content.getvalue())
+    with pytest.raises(TwoFourError, match=r"holds ILSVRC2012_val_00000001\.JPEG twice"):
+        imagenet.prepare(str(root), 1)
+
+
 def test_full_disk_is_told_beforehand(tmp_path, monkeypatch):
     root = deliver(tmp_path / "ilsvrc")
     real = os.statvfs(tmp_path)

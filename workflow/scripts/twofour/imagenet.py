@@ -249,6 +249,7 @@ def _members(archive: Path, offset: int, size: int) -> Iterator[tuple[str, int, 
     with archive.open("rb") as file:
         try:
             with tarfile.open(fileobj=_Part(file, offset, size), mode="r:") as tar:
+                seen = set()
                 for member in tar:
                     name = member.name[2:] if member.name.startswith("./") else member.name
                     if member.isdir() and name in ("", "."):
@@ -258,6 +259,9 @@ def _members(archive: Path, offset: int, size: int) -> Iterator[tuple[str, int, 
                             f"{archive} holds {member.name!r}, which is no plain file in its top "
                             "folder; this is not the official archive, so nothing of it is used"
                         )
+                    if name in seen:  # which would hide that another one is missing
+                        raise TwoFourError(f"{archive} holds {name} twice; get it again")
+                    seen.add(name)
                     yield name, offset + member.offset_data, member.size
                     tar.members = []  # else it remembers them all
         except (tarfile.TarError, EOFError) as error:

@@ -22,7 +22,8 @@ _SHARD_SEEDS = 1_000_003
 # What the decoder on the GPU sets aside at once, for the largest of ImageNet's images, instead of
 # growing again and again in the first epochs (the sizes NVIDIA's recipes use).
 _WIDTH_HINT, _HEIGHT_HINT = 5980, 6430
-_DEVICE_PADDING, _HOST_PADDING = 211_025_920, 140_544_512  # bytes
+_DEVICE_PADDING, _HOST_PADDING = 211_025_920, 140_544_512  # bytes for each thread
+_GPU_THREADS = 8  # so that this stays small beside a GPU's memory
 INSPECTED = 100_000  # files that are looked at to find the one that could not be read
 
 
@@ -94,7 +95,7 @@ class Loader:
             shard,
             shards,
             batch_size=batch_size,
-            num_threads=threads,
+            num_threads=min(threads, _GPU_THREADS) if device == "gpu" else threads,
             device_id=gpu if device == "gpu" else None,
             # Each shard draws crops of its own; the first draws those of a loader without shards.
             seed=(seed + _SHARD_SEEDS * shard) % 2**31,

@@ -518,7 +518,11 @@ def _fingerprint(settings: dict, identity: dict, machine, precision: str, shards
         **used,
         "train": train,
         "shards": shards,
-        "hardware": {"device": machine.device, "threads": machine.threads},
+        # On a GPU, threads only feed the loader, whose images do not depend on them.
+        "hardware": {
+            "device": machine.device,
+            "threads": machine.threads if machine.device == "cpu" else None,
+        },
         **identity,
     }
 
