@@ -24,9 +24,8 @@ run: $(ENVIRONMENTS) configuration
 
 # Does this machine have what the configuration needs?
 doctor: $(ENVIRONMENTS) configuration
-	@$(if $(filter gpu,$(ENV)),export LD_LIBRARY_PATH="$(CURDIR)/$(GPU_VENV)/lib/cuda$${LD_LIBRARY_PATH:+:$$LD_LIBRARY_PATH}";) \
-	    $(if $(filter gpu,$(ENV)),$(GPU_VENV),$(VENV))/bin/python workflow/scripts/doctor.py \
-	    --config "$(or $(CONFIG),config/config.yaml)"
+	@$(BIN)/python workflow/scripts/doctor.py --config "$(or $(CONFIG),config/config.yaml)" \
+	    $(if $(filter gpu,$(ENV)),--environment "$(CURDIR)/$(GPU_VENV)")
 
 gpu-environment: $(GPU_VENV)/.installed
 

@@ -139,3 +139,23 @@ def test_every_key_is_documented_with_its_default():
         (line,) = [line for line in text.splitlines() if line.startswith(f"| `{key}` |")]
         assert line.endswith(f"| `{json.dumps(node['default'])}` |"), line
         assert node["description"][1:] in line
+
+
+def test_whole_numbers_may_be_written_with_a_point():
+    given = {
+        "train": {"epochs": 24.0, "batch_size": "1e2", "learning_rate": 1.0},
+        "data": {"train_size": [[1.0, 64.0]], "image_size": 64, "resize": 64},
+        "benchmark": {"batch_sizes": [1.0, 8]},
+        "hardware": {"threads": 2.0},
+    }
+    found = config.validated(given)
+    numbers = [
+        *(found["train"]["epochs"], found["train"]["batch_size"]),
+        *(*found["data"]["train_size"][0], *found["benchmark"]["batch_sizes"]),
+        found["hardware"]["threads"],
+    ]
+    assert numbers == [24, 100, 1, 64, 1, 8, 2]
+    assert all(type(number) is int for number in numbers)
+    assert type(found["train"]["learning_rate"]) is float
+    with pytest.raises(TwoFourError, match=r"train\.epochs is 2\.5"):
+        config.validated({"train": {"epochs": 2.5}})

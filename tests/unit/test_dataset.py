@@ -96,6 +96,14 @@ def test_single_split_is_stratified_and_seeded(tmp_path):
     assert plain["images"] == {"train": 30, "val": 10}
 
 
+def test_loops_of_links_end(tmp_path):
+    root = make_images(tmp_path / "images", count=2)
+    before = dataset.fingerprint(str(root))
+    (root / "train" / "bright" / "loop").symlink_to(root)
+    assert dataset.fingerprint(str(root)) == before
+    assert len(dataset.scan(str(root))) >= 8
+
+
 def test_clear_errors(tmp_path):
     with pytest.raises(TwoFourError, match="nowhere does not exist"):
         prepare(tmp_path / "nowhere", tmp_path / "out")

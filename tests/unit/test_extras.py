@@ -224,6 +224,11 @@ def test_unfit_weights_are_named(prepared, dense, tmp_path):
     done = train(prepared, tmp_path / "out", given(tmp_path / "lacking.pdparams"), check=False)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "lacks the weights layer1.0.conv2.weight" in done.stderr
+    half = weights.load(dense / "model.pdparams")
+    half.pop("classifier.bias")
+    weights.save(tmp_path / "half.pdparams", half)
+    done = train(prepared, tmp_path / "out", given(tmp_path / "half.pdparams"), check=False)
+    assert done.returncode == 1 and "lacks the weights classifier.bias" in done.stderr
     wide = {"model": {"width": 0.25}}
     done = train(prepared, tmp_path / "out", given(dense / "model.pdparams"), wide, check=False)
     assert done.returncode == 1 and "with shape" in done.stderr and "train.init" in done.stderr

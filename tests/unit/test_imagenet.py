@@ -9,12 +9,12 @@ import sys
 import tarfile
 import time
 
-from twofour import dataset, imagenet
+from twofour import dataset, imagenet, lock
 from twofour.errors import TwoFourError
 
 import numpy as np
 import pytest
-from conftest import SCRIPTS, program
+from conftest import SCRIPTS, bound_by_permissions, program
 from PIL import Image
 from scipy import io as matlab
 
@@ -103,6 +103,39 @@ def test_second_time_nothing_is_read_again(tmp_path, monkeypatch):
     first = imagenet.prepare(str(root), 1)
     monkeypatch.setattr(imagenet, "_members", None)
     assert imagenet.prepare(str(root), 1) == first
+
+
+def test_a_tree_that_was_changed_is_noticed(tmp_path):
+    root = deliver(tmp_path / "ilsvrc")
+    imagenet.prepare(str(root), 1)
+    image = next((root / "images" / "val" / "n01443537").glob("*.JPEG"))
+    content = image.read_bytes()
+    image.unlink()
+    imagenet.prepare(str(root), 1)
+    assert image.read_bytes() == content
+    extra = root / "images" / "train" / "n01440764" / "holiday.JPEG"
+    extra.write_bytes(content)
+    with pytest.raises(TwoFourError, match=r"n01440764 holds 6 images, not 5; remove what"):
+        imagenet.prepare(str(root), 1)
+    extra.unlink()
+    for damage in ("", "{", "[]"):  # as a crash may leave it
+        (root / "images" / imagenet.DONE).write_text(damage)
+        imagenet.prepare(str(root), 1)
+
+
+def test_finished_extraction_on_a_read_only_disk(tmp_path):
+    root = deliver(tmp_path / "ilsvrc")
+    imagenet.prepare(str(root), 1)
+    folders = [root, *(path for path in root.rglob("*") if path.is_dir())]
+    for path in [*folders, root / "images" / lock.NAME]:
+        path.chmod(0o555)
+    out = tmp_path / "i.json"
+    prefix = bound_by_permissions()
+    try:
+        program("unpack_imagenet.py", "--root", root, "--out", out, prefix=prefix)
+    finally:
+        for path in folders:
+            path.chmod(0o755)
 
 
 def test_interrupted_extraction_goes_on_where_it_was(tmp_path):

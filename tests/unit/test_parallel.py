@@ -1,6 +1,7 @@
 """Several processes train as one does."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -199,10 +200,16 @@ def test_process_that_dies_ends_the_job_with_its_number(prepared, tmp_path):
     assert not psutil.pid_exists(processes[0].pid)
 
 
+WILD = {
+    "train": {
+        **{"epochs": 5, "learning_rate": 100, "batch_size": 20, "weight_decay": 1.0},
+        **{"momentum": 0.99, "warmup_epochs": 0},
+    }
+}
+
+
 def test_error_of_all_processes_is_one_sentence(prepared, tmp_path):
-    wild = {"train": {"epochs": 5, "learning_rate": 100, "batch_size": 20, "weight_decay": 1.0}}
-    wild["train"] |= {"momentum": 0.99, "warmup_epochs": 0}
-    done = train(prepared, tmp_path, wild, TWO, check=False)
+    done = train(prepared, tmp_path, WILD, TWO, check=False)
     assert done.returncode == 1
     assert done.stderr.count("loss is nan") == 1 and "Traceback" not in done.stderr
 
@@ -234,6 +241,33 @@ def test_processes_that_begin_differently_are_refused():
     for other in ([1, 5, 3.0], [2, 4, 3.0], [2, 5, 3.0000001]):
         with pytest.raises(TwoFourError, match="begin differently, some at epoch 3, step 5"):
             begun([np.array(other)])._require_agreement()
+
+
+def test_too_many_processes_are_told_before_any_starts(prepared, tmp_path):
+    done = train(prepared, tmp_path, TWO, {"train": {"batch_size": 30}}, check=False)
+    assert done.returncode == 1
+    assert "a step takes 2 batches (hardware.gpus or hardware.cpu_processes" in done.stderr
+    assert not (tmp_path / "ranks").exists()
+
+
+def test_failed_processes_leave_no_environment_on_the_disk(prepared, tmp_path):
+    environment = {**os.environ, "MY_SECRET": "s3cr3t-words"}
+    done = train(prepared, tmp_path, WILD, TWO, check=False, env=environment)
+    assert done.returncode == 1
+    left = list((tmp_path / "ranks").iterdir())
+    assert left and all("s3cr3t-words" not in path.read_text() for path in left)
+
+
+def test_sums_are_divided_among_another_number_of_processes():
+    from twofour import program as programs
+    from twofour.training import _local_state
+
+    two = [
+        {programs.LOSS_SUM: np.ones(1) * n, programs.FINITE_STEPS: np.ones(1) * 10, "x": np.ones(1)}
+        for n in (3, 5)
+    ]
+    one = _local_state(two, parallel.Group(0, 1))
+    assert (one[programs.LOSS_SUM], one[programs.FINITE_STEPS], one["x"]) == (8, 20, 1)
 
 
 def test_group_exchanges_numbers_and_texts():

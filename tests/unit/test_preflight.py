@@ -1,5 +1,6 @@
 """The doctor's verdicts, tried with the facts of machines that are not here."""
 
+import json
 import struct
 from dataclasses import replace
 
@@ -131,6 +132,72 @@ def test_precision_that_the_machine_lacks():
     assert "it can do fp32" in found["training"]
 
 
+def test_only_the_gpus_that_will_be_used_matter():
+    mixed = replace(GPU, gpus=[A100, H100])
+    assert problems(mixed, device="gpu") == {}
+    assert "NVIDIA H100" in problems(mixed, device="gpu", gpus=2)["PaddlePaddle"]
+    assert "NVIDIA H100" in problems(replace(GPU, gpus=[H100, A100]), device="gpu")["PaddlePaddle"]
+
+
+def test_gpus_that_are_not_there_change_the_training_and_one_is_told():
+    (note,) = [f for f in judged(CPU, gpus=8) if f.status == preflight.NOTE]
+    assert note.subject == "training"
+    assert "256 images" in note.remedy and "goes up to 0.256," in note.remedy
+
+
+SMI = """#!/bin/sh
+case "$1" in
+-L) cat <<'END'
+GPU 0: NVIDIA A100-SXM4-80GB (UUID: GPU-aaa)
+  MIG 1g.10gb     Device  0: (UUID: MIG-111)
+GPU 1: NVIDIA A100-SXM4-80GB (UUID: GPU-bbb)
+  MIG 2g.20gb     Device  0: (UUID: MIG-222)
+END
+;;
+*) cat <<'END'
+0, GPU-aaa, NVIDIA A100-SXM4-80GB, 535.1, 8.0, 81920 MiB
+1, GPU-bbb, NVIDIA A100-SXM4-80GB, 535.1, 8.0, 81920 MiB
+END
+;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("visible", "found"),
+    [
+        (None, ["GPU-aaa", "GPU-bbb"]),
+        ("1", ["GPU-bbb"]),
+        ("1, 0", ["GPU-bbb", "GPU-aaa"]),
+        ("GPU-b", ["GPU-bbb"]),
+        ("MIG-222", ["GPU-bbb"]),
+        ("0,7,1", ["GPU-aaa"]),
+        ("", []),
+        ("-1", []),
+    ],
+)
+def test_gpus_that_a_batch_system_allows(tmp_path, monkeypatch, visible, found):
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text(SMI)
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert [gpu["uuid"] for gpu in hardware.gpus()] == found
+    assert len(hardware.visible_gpus()) == len(found)
+
+
+def test_threads_are_those_of_what_will_be_used(tmp_path, monkeypatch):
+    """GPUs that PaddlePaddle cannot use leave the processor's threads alone."""
+    monkeypatch.setattr(hardware, "gpus", lambda: [A100] * 4)
+    monkeypatch.setattr(hardware, "paddle_cuda", lambda: None)
+    monkeypatch.setattr(hardware, "cores", lambda: 16)
+    settings = {"device": "auto", "threads": "auto", "gpus": 4, "cpu_processes": 1}
+    machine = hardware.resolve(settings, training=True)
+    assert (machine.device, machine.threads, machine.processes) == ("cpu", 16, 1)
+
+
 def test_little_room_is_a_note():
     small = replace(GPU, disk_free=1 << 20, files=256, shared=64 << 20)
     findings = judged(replace(small, gpus=[A100, A100]), gpus=2)
@@ -191,3 +258,15 @@ def test_doctor_prints_the_table_and_says_what_to_do():
     if not hardware.gpus():
         assert done.returncode == 1 and done.stdout == ""
         assert "training: it can do fp32" in done.stderr
+
+
+def test_doctor_looks_at_the_environment_of_the_jobs(tmp_path):
+    """hardware.environment names another Python; this stand-in says what it is given."""
+    python = tmp_path / "env" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "libraries $LD_LIBRARY_PATH program $1"\n')
+    python.chmod(0o755)
+    wanted = {"hardware": {"environment": str(tmp_path / "env")}}
+    for given in (["--config", json.dumps(wanted)], ["--environment", tmp_path / "env"]):
+        done = program("doctor.py", *given)
+        assert f"libraries {tmp_path}/env/lib/cuda" in done.stdout and "doctor.py" in done.stdout

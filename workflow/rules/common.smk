@@ -45,7 +45,7 @@ RESULTS = f"results/{CONFIG['run']}"
 # They use the Python that runs Snakemake, unless Snakemake gives them an environment of their own.
 # They replace the shell (exec), so that Snakemake is their parent, and end when it does (TWOFOUR_TIED).
 # NumPy gets no threads of its own: one of them might catch a signal while PaddlePaddle loads.
-PREFIX = f"export SCRIPTS={shlex.quote(str(SCRIPTS))} TWOFOUR_TIED=1 OPENBLAS_NUM_THREADS=1; "
+PREFIX = f"export SCRIPTS={shlex.quote(str(SCRIPTS))} TWOFOUR_TIED=$PPID OPENBLAS_NUM_THREADS=1; "
 if not workflow.deployment_settings.deployment_method:
     PREFIX += f"export PATH={shlex.quote(dirname(sys.executable))}:$PATH; "
 GPU_ENV = CONFIG["hardware"]["environment"]
@@ -94,13 +94,9 @@ def settings(stage):
 
 def see_doctor():
     """Stop if this machine lacks something that the configuration needs."""
-    python = f"{GPU_ENV}/bin/python" if GPU_ENV else sys.executable
-    libraries = [f"{GPU_ENV}/lib/cuda"] if GPU_ENV else []
-    libraries += filter(None, [os.environ.get("LD_LIBRARY_PATH")])
     done = subprocess.run(
-        [python, SCRIPTS / "doctor.py", "--quiet", "--results", RESULTS]
+        [sys.executable, SCRIPTS / "doctor.py", "--quiet", "--results", RESULTS]
         + ["--config", stages.settings("doctor", CONFIG)],
-        env={**os.environ, "LD_LIBRARY_PATH": ":".join(libraries)},
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -21,6 +21,7 @@ from twofour import (
     launch,
     lock,
     masks,
+    recipe,
     sources,
     sparsity,
     weights,
@@ -42,7 +43,10 @@ def main(options) -> None:
         if machine.processes == 1:
             train(settings, options, machine, precision)
         else:
-            dataset.read(options.data)
+            count = len(dataset.read(options.data).train[0])
+            wanted = settings["train"]
+            shards = machine.processes * wanted["accumulation"]
+            recipe.steps_per_epoch(count, wanted["batch_size"], shards)  # said once, not by each
             launch.run(Path(__file__), _without_log(sys.argv[1:]), machine, out)
             summary = files.read_json(out / "train.json")
             _report(summary)
@@ -76,6 +80,8 @@ def train(settings: dict, options, machine: hardware.Hardware, precision: str) -
         initial = weights.initial(settings["train"]["init"], names, network)
     if machine.device == "gpu":
         hardware.set_tf32(precision != "fp32")
+    if launch.stop_asked():
+        raise cli.Interrupted("stopped before the first step")
     group = parallel.connect(program.place(machine.device, machine.gpu))
     run = training.Training(
         settings, machine, precision, network, images, identity, out, group, initial, kept

@@ -6,20 +6,14 @@ Uses the config's section data. The tree lies in ROOT/images; if it is complete,
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from twofour import cli, config, files, hardware, imagenet, lock
+from twofour import cli, config, files, hardware, imagenet
 
 
 def main(options) -> None:
     settings = config.load(options.config)
     root = options.root or config.require_root(settings)
     workers = options.workers or hardware.cores()
-    if imagenet.state(root):
-        with lock.exclusive(Path(root) / imagenet.IMAGES):
-            record = imagenet.prepare(root, workers)
-    else:
-        record = imagenet.prepare(root, workers)
+    record = imagenet.prepare(root, workers)
     files.write_json(options.out, record)
     names = "with readable names" if record["words"] else "without readable names of the classes"
     cli.log.info("the images are in %s, %s", record["images"], names)

@@ -25,7 +25,7 @@ STAGE_CHANNELS = (64, 128, 256, 512)
 EXPANSION = 4  # output channels of a bottleneck over the channels of its 3×3 convolution
 
 STEM = "stem.conv.weight"
-CLASSIFIER = "classifier.weight"
+CLASSIFIER, CLASSIFIER_BIAS = "classifier.weight", "classifier.bias"
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,13 @@ import traceback
 from pathlib import Path
 from typing import Callable
 
-from .errors import TwoFourError
+from .errors import TwoFourError, telling
 
 log = logging.getLogger("twofour")
 
-TIED = "TWOFOUR_TIED"  # set where a program shall end when its parent does
+# Set where a program shall end when its parent does: to the parent's process id, or to ANY_PARENT
+# where that is not known.
+TIED, ANY_PARENT = "TWOFOUR_TIED", "any"
 INTERRUPTED = 130  # exit status of a program ended by Ctrl-C (128 + SIGINT), as shells use it
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -48,8 +50,9 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Argument
     """Parse the command line, run ``main`` and exit: 0 done, 1 an error, 130 interrupted."""
     options = arguments.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    if os.environ.get(TIED):
-        end_with_parent()
+    tied = os.environ.get(TIED)
+    if tied:
+        end_with_parent(signal.SIGTERM, int(tied) if tied.isdigit() else None)
     try:
         _start_logging(options.log)
         main(options)
@@ -64,7 +67,7 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Argument
         status = _fail(options, str(error))
     except Exception as error:
         hint = "" if options.debug else " (--debug shows where)"
-        status = _fail(options, f"unexpected {type(error).__name__}: {error}{hint}")
+        status = _fail(options, f"unexpected {type(error).__name__}: {telling(error)}{hint}")
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -72,14 +75,15 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Argument
     os._exit(status)
 
 
-def end_with_parent(number: int = signal.SIGTERM) -> None:
+def end_with_parent(number: int, parent: int | None) -> None:
     """Have the kernel send signal ``number`` when the parent is gone, even if it was killed.
 
-    Otherwise a training would go on unseen, beside the one that the next Snakemake starts.
+    ``parent`` is its process id, by which it is seen if it was gone before. Otherwise a training
+    would go on unseen, beside the one that the next Snakemake starts.
     """
     with contextlib.suppress(OSError, AttributeError):  # Linux alone has it
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
-    if os.getppid() == 1:  # it was gone before
+    if parent is not None and os.getppid() != parent:
         os.kill(os.getpid(), number)
 
 

@@ -70,6 +70,7 @@ def validated(config: Any) -> dict:
         # An unknown key first: it is the usual reason for whatever else is wrong.
         errors.sort(key=lambda e: (e.validator != "additionalProperties", list(map(str, e.path))))
         raise TwoFourError(_sentence(errors[0]))
+    config = _whole_numbers(config, schema())
     _fill(config, schema())
     _check_consistency(config)
     return config
@@ -126,6 +127,26 @@ def _plain_numbers(value: Any, key: str) -> Any:
     if isinstance(value, list):
         return [_plain_numbers(child, f"{prefix}{index}") for index, child in enumerate(value)]
     return value
+
+
+def _whole_numbers(value: Any, node: dict) -> Any:
+    """``value``, which fits the schema ``node``, with 24.0 as 24 where it wants whole numbers."""
+    for option in node.get("oneOf", ()):
+        if jsonschema.Draft202012Validator(option).is_valid(value):
+            return _whole_numbers(value, option)
+    if isinstance(value, float) and "integer" in _types(node):
+        return int(value) if value.is_integer() else value
+    if isinstance(value, dict) and "properties" in node:
+        known = node["properties"]
+        return {name: _whole_numbers(child, known.get(name, {})) for name, child in value.items()}
+    if isinstance(value, list) and "items" in node:
+        return [_whole_numbers(child, node["items"]) for child in value]
+    return value
+
+
+def _types(node: dict) -> list[str]:
+    types = node.get("type", "value")
+    return [types] if isinstance(types, str) else types
 
 
 def _fill(config: dict, node: dict) -> None:
@@ -229,9 +250,8 @@ def _allowed(node: dict) -> str:
         return str(node["const"])
     if "oneOf" in node:
         return " or ".join(_allowed(option) for option in node["oneOf"])
-    types = node.get("type", "value")
     names = []
-    for kind in [types] if isinstance(types, str) else types:
+    for kind in _types(node):
         if kind in ("number", "integer"):
             names.append(_number_words(kind, node))
         elif kind == "array":

@@ -14,12 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from . import images, progress, records
+from . import images, pool, progress, records
 from .cli import log
 from .errors import TwoFourError
 from .files import read_json, read_text, write_json, write_text
 from .files import sha256 as files_digest
-from .pool import processes
 
 SPLITS = ("train", "val")
 REFUSED = "refused.csv"
@@ -95,7 +94,13 @@ def fingerprint(root: str, sizes: bool = True) -> str:
     if not Path(root).is_dir():
         return ""
     digest = hashlib.sha256()
+    seen = set()
     for folder, names, files in os.walk(root, followlinks=True):
+        identity = os.path.realpath(folder)
+        if identity in seen:  # a loop of links
+            names.clear()
+            continue
+        seen.add(identity)
         names.sort()
         relative = os.path.relpath(folder, root)
         for name in sorted(files):
@@ -152,8 +157,8 @@ def _inspect(paths: list[str], workers: int) -> Iterator[images.Verdict]:
         return
     chunk = max(1, min(256, len(paths) // (8 * workers)))
     bar = progress.bar(len(paths), "checking images", "img")
-    with processes(workers) as pool, bar:
-        for verdict in pool.imap(images.inspect, paths, chunksize=chunk):
+    with bar:
+        for verdict in pool.ordered(images.inspect, paths, workers, chunk):
             yield verdict
             bar.update()
 

@@ -10,6 +10,7 @@ import platform
 import re
 import signal
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ _GPU_FLAGS = {
     "FLAGS_conv_workspace_size_limit": "4096",  # MB that it may use
 }
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
+_ORDER = "CUDA_DEVICE_ORDER"  # CUDA's own is the fastest first, nvidia-smi's is by the bus
 _SELECTED = "FLAGS_selected_gpus"  # paddle.distributed.launch gives each process its GPU
 
 
@@ -60,12 +62,6 @@ def threads(setting: str | int, processes: int = 1) -> int:
     return max(1, cores() // processes) if setting == "auto" else int(setting)
 
 
-def _processes(settings: dict) -> int:
-    """How many processes a training has by the section ``hardware``, if its GPUs can be used."""
-    on_gpus = settings["device"] != "cpu" and bool(gpus())
-    return settings["gpus"] if on_gpus else settings["cpu_processes"]
-
-
 def cpu_name() -> str:
     """The processor's model name."""
     try:
@@ -80,39 +76,60 @@ def cpu_name() -> str:
 def gpus() -> list[dict[str, str]]:
     """Name, driver version, compute capability … of each NVIDIA GPU that this process may use.
 
-    Empty where there is none. CUDA_VISIBLE_DEVICES hides some, as batch systems set it.
+    Empty where there is none. CUDA_VISIBLE_DEVICES hides some, as batch systems set it; of a part
+    of a GPU (MIG) the whole one is told.
     """
     fields = ("index", "uuid", "name", "driver_version", "compute_cap", "memory.total")
-    try:
-        answer = subprocess.run(
-            ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader"],
-            capture_output=True,
-            text=True,
-            timeout=30,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    if answer.returncode != 0:
-        return []
-    rows = [line.split(", ") for line in answer.stdout.strip().splitlines()]
+    answer = _nvidia_smi(f"--query-gpu={','.join(fields)}", "--format=csv,noheader")
+    rows = [line.split(", ") for line in answer.splitlines()]
     found = [dict(zip(fields, row)) for row in rows if len(row) == len(fields)]
-    chosen = os.environ.get(_VISIBLE)
+    chosen = _visible_names()
     if chosen is None:
         return found
     result = []
-    for name in chosen.split(","):
-        match = [g for g in found if name and (g["index"] == name or g["uuid"].startswith(name))]
+    parts = _mig_parts() if any(name.startswith("MIG-") for name in chosen) else {}
+    for name in chosen:
+        whole = parts.get(name, name)
+        match = [g for g in found if name and (g["index"] == name or g["uuid"].startswith(whole))]
         if not match:
             break  # as CUDA does: what follows an unknown one is hidden, too
         result.append(match[0])
     return result
 
 
+def _nvidia_smi(*arguments: str) -> str:
+    """What nvidia-smi prints; "" where there is none or it fails."""
+    try:
+        answer = subprocess.run(
+            ["nvidia-smi", *arguments], capture_output=True, text=True, timeout=30
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout.strip() if answer.returncode == 0 else ""
+
+
+def _mig_parts() -> dict[str, str]:
+    """The UUID of the whole GPU for that of each of its parts."""
+    parts, whole = {}, ""
+    for line in _nvidia_smi("-L").splitlines():
+        match = re.search(r"UUID: ([^)\s]+)", line)
+        if match and match[1].startswith("MIG-"):
+            parts[match[1]] = whole
+        elif match:
+            whole = match[1]
+    return parts
+
+
+def _visible_names() -> list[str] | None:
+    """What CUDA_VISIBLE_DEVICES lists; None if it is not set, so that all GPUs may be used."""
+    chosen = os.environ.get(_VISIBLE)
+    return None if chosen is None else [name.strip() for name in chosen.split(",")]
+
+
 def visible_gpus() -> list[str]:
     """What CUDA_VISIBLE_DEVICES calls each of :func:`gpus`."""
-    found = gpus()
-    chosen = os.environ.get(_VISIBLE)
-    return [gpu["index"] for gpu in found] if chosen is None else chosen.split(",")[: len(found)]
+    found, chosen = gpus(), _visible_names()
+    return [gpu["index"] for gpu in found] if chosen is None else chosen[: len(found)]
 
 
 def resolve(settings: dict, training: bool = False) -> Hardware:
@@ -124,9 +141,9 @@ def resolve(settings: dict, training: bool = False) -> Hardware:
     """
     if settings["device"] != "cpu":
         found = gpus()
-        lacks = _why_not(found)
+        wanted = settings["gpus"] if training else 1
+        lacks = _why_not(found[:wanted])
         if not lacks:
-            wanted = settings["gpus"] if training else 1
             if wanted > len(found):
                 raise TwoFourError(
                     f"hardware.gpus is {wanted}, but this machine has {len(found)} "
@@ -148,7 +165,7 @@ def resolve(settings: dict, training: bool = False) -> Hardware:
 
 
 def _why_not(found: list[dict[str, str]]) -> str:
-    """Why PaddlePaddle cannot use the GPUs ``found``, and what to do; "" if it can."""
+    """Why PaddlePaddle cannot use all of the GPUs ``found``, and what to do; "" if it can."""
     if not found:
         return "nvidia-smi finds no GPU that this process may use; run it where there is one"
     library = paddle_library()
@@ -158,14 +175,22 @@ def _why_not(found: list[dict[str, str]]) -> str:
             "(make run ENV=gpu)"
         )
     code, ptx = fatbin.architectures(library)
-    if not fatbin.fits(code, ptx, capability(found[0])):
+    foreign = without_code(found, code, ptx)
+    if foreign:
         listed = ", ".join(f"{major}.{minor}" for major, minor in sorted(code))
         return (
-            f"the installed PaddlePaddle holds no code for {found[0]['name']} (compute capability "
-            f"{found[0]['compute_cap']}; it has {listed}); install a PaddlePaddle from its vendor "
-            "that has"
+            f"the installed PaddlePaddle holds no code for {foreign[0]['name']} (compute "
+            f"capability {foreign[0]['compute_cap']}; it has {listed}); install a PaddlePaddle "
+            "from its vendor that has"
         )
     return ""
+
+
+def without_code(
+    found: list[dict[str, str]], code: set[tuple[int, int]], ptx: set[tuple[int, int]]
+) -> list[dict[str, str]]:
+    """Those of the GPUs ``found`` that cannot run a library which holds ``code`` and ``ptx``."""
+    return [gpu for gpu in found if not fatbin.fits(code, ptx, capability(gpu))]
 
 
 def paddle_folder() -> Path | None:
@@ -231,13 +256,13 @@ def start(settings: dict, training: bool = False) -> Hardware:
     The math libraries read that number once, when they are loaded: call this before anything else
     imports PaddlePaddle. Returns the resolved hardware.
     """
-    number = str(threads(settings["threads"], _processes(settings) if training else 1))
+    machine = resolve(settings, training)
+    number = str(machine.threads)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = number
-    for name, value in _GPU_FLAGS.items():
+    for name, value in {**_GPU_FLAGS, _ORDER: "PCI_BUS_ID"}.items():
         os.environ.setdefault(name, value)
     import_paddle()
-    machine = resolve(settings, training)
     if machine.device == "gpu":
         set_tf32(False)  # fp32 means fp32, unless TF32 is asked for
     return machine
@@ -249,6 +274,19 @@ def set_tf32(allowed: bool) -> None:
 
     core.set_cublas_switch(allowed)
     core.set_cudnn_switch(allowed)
+
+
+@contextlib.contextmanager
+def without_tf32(machine: Hardware) -> Iterator[None]:
+    """fp32 arithmetic that means fp32, on ``machine``, whatever was allowed before."""
+    allowed = machine.device == "gpu" and tf32_allowed()
+    if allowed:
+        set_tf32(False)
+    try:
+        yield
+    finally:
+        if allowed:
+            set_tf32(True)
 
 
 def tf32_allowed() -> bool:

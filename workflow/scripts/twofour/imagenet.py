@@ -7,6 +7,7 @@ shows what is told by the development kit, which also holds the table of classes
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import io
 import os
@@ -15,10 +16,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from . import progress
+from . import lock, pool, progress
 from .errors import TwoFourError
 from .files import TEMPORARY, read_json, remove_leftovers, write_json
-from .pool import processes
 
 TRAIN_TAR, VAL_TAR = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 KIT_TAR, KIT = "ILSVRC2012_devkit_t12.tar.gz", "ILSVRC2012_devkit_t12"
@@ -140,14 +140,49 @@ def parse_kit(meta: bytes, truth: bytes, where: str) -> Kit:
 def extract(root: Path, tree: Path, kit: Kit, workers: int) -> None:
     """Extract the archives of ``root`` into ``tree``: train/<WordNet id>/… and val/<WordNet id>/….
 
-    A killed extraction goes on where it was. Every file's size and every class's number of images
-    is checked. Raises TwoFourError for a damaged archive, one with members that are no plain files
-    in its top folder, numbers that differ from the kit's, and if the disk has too little space.
+    A killed extraction goes on where it was, and images that were removed since are extracted
+    again. Every file's size and every class's number of images is checked. Raises TwoFourError for
+    a damaged archive, one with members that are no plain files in its top folder, numbers that
+    differ from the kit's, and if the disk has too little space.
     """
     sizes = {name: (root / name).stat().st_size for name in (TRAIN_TAR, VAL_TAR)}
-    done = tree / DONE
-    if done.is_file() and read_json(done) == sizes:
+    if _complete(tree, sizes, kit):  # which also a folder that cannot be written to may be
         return
+    with lock.exclusive(tree):
+        if not _complete(tree, sizes, kit):  # another process may just have done it
+            _extract_all(root, tree, kit, workers, sizes)
+
+
+def _complete(tree: Path, sizes: dict[str, int], kit: Kit) -> bool:
+    """Whether archives of these sizes were extracted, and the numbers of images are right yet."""
+    try:
+        if read_json(tree / DONE) != sizes:
+            return False
+    except TwoFourError:  # missing or damaged
+        return False
+    return not _difference(tree, kit)
+
+
+def _difference(tree: Path, kit: Kit) -> str:
+    """Where the tree has another number of images than the kit says; "" if it has not."""
+    val = collections.Counter(kit.truth)
+    for number, kind in kit.classes.items():
+        for split, wanted in (("train", kind.images), ("val", val[number])):
+            found = _count(tree / split / kind.wnid)
+            if found != wanted:
+                return f"{tree / split / kind.wnid} holds {found} images, not {wanted}"
+    return ""
+
+
+def _count(folder: Path) -> int:
+    try:
+        with os.scandir(folder) as found:
+            return sum(1 for entry in found if not entry.name.startswith("."))
+    except OSError:
+        return 0
+
+
+def _extract_all(root: Path, tree: Path, kit: Kit, workers: int, sizes: dict[str, int]) -> None:
     train = list(_classes(root / TRAIN_TAR, kit))
     val = list(_members(root / VAL_TAR, 0, sizes[VAL_TAR]))
     if len(val) != len(kit.truth):
@@ -163,13 +198,16 @@ def extract(root: Path, tree: Path, kit: Kit, workers: int) -> None:
         part = [(name, kit.val_class(name), o, s) for name, o, s in val[start : start + _CHUNK]]
         tasks.append((root / VAL_TAR, tree / "val", part))
     bar = progress.bar(len(tasks), "extracting ImageNet", "part")
-    with processes(workers) as pool, bar:
-        for error in pool.imap(_work, tasks):
+    with bar:
+        for error in pool.ordered(_work, tasks, workers):
             if error:
                 raise TwoFourError(error)
             bar.update()
+    difference = _difference(tree, kit)
+    if difference:
+        raise TwoFourError(f"{difference}; remove what does not come from the archives")
     os.sync()  # before it is written down that all is there
-    write_json(done, sizes)
+    write_json(tree / DONE, sizes)
 
 
 def _work(task: tuple) -> str | None:
@@ -343,6 +381,8 @@ def _require_space(tree: Path, size: int, count: int) -> None:
     there = number = 0
     for folder, _, names in os.walk(tree):
         for name in names:
+            if name == lock.NAME:
+                continue
             with contextlib.suppress(OSError):
                 there += os.stat(os.path.join(folder, name)).st_size
                 number += 1

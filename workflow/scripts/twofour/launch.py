@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from . import cli
@@ -17,7 +21,10 @@ from .hardware import Hardware, visible_gpus
 from .parallel import PEER_LOST, RANK
 
 LOGS = "ranks"  # folder beside the results, with what each process said
+STOP = "stop"  # a file there: all processes shall save and end
 STOPPED, FAILED = "stopped after epoch", "error: "  # how the last line of a process may begin
+PATIENCE_S = 2  # signals that follow the first one this soon mean the same
+_LOG = "workerlog.{}"
 _TAIL = 20_000  # characters of a log that are looked at
 
 
@@ -26,15 +33,23 @@ def launched() -> bool:
     return RANK in os.environ
 
 
+def stop_asked() -> bool:
+    """Whether the process that has started this one was told to stop."""
+    folder = os.environ.get("PADDLE_LOG_DIR")
+    return bool(folder) and Path(folder, STOP).exists()
+
+
 def run(script: Path, arguments: list[str], machine: Hardware, out: Path) -> None:
     """Run ``script`` in ``machine.processes`` processes and wait for all of them.
 
-    The first one's messages are passed on. Raises Interrupted if they were told to stop and have
-    saved, and TwoFourError with the number of the process that failed and its error.
+    The first one's messages are passed on. SIGINT or SIGTERM makes them save at the end of a step,
+    however long that takes; a second one ends them soon. Raises Interrupted if they were told to
+    stop and have saved, and TwoFourError with the number of the process that failed and its error.
     """
     logs = out / LOGS
     shutil.rmtree(logs, ignore_errors=True)
-    environment = dict(os.environ)
+    logs.mkdir(parents=True)
+    environment = {**os.environ, cli.TIED: cli.ANY_PARENT}
     if machine.device == "gpu":
         devices = ["--devices", ",".join(visible_gpus()[: machine.processes])]
     else:
@@ -51,15 +66,11 @@ def run(script: Path, arguments: list[str], machine: Hardware, out: Path) -> Non
         text=True,
         errors="replace",
         env=environment,
-        start_new_session=True,  # Ctrl-C reaches this process, which passes it on once
-        preexec_fn=cli.end_with_parent,
+        start_new_session=True,  # Ctrl-C reaches this process alone
+        preexec_fn=functools.partial(cli.end_with_parent, signal.SIGTERM, os.getpid()),
     )
-    before = {
-        name: signal.signal(name, lambda *_: launcher.send_signal(signal.SIGTERM))
-        for name in (signal.SIGINT, signal.SIGTERM)
-    }
-    said = {""}
-    try:
+    with _passed_on(launcher, logs) as stopping:
+        said = {""}
         for line in launcher.stdout:
             text = line.rstrip()
             # The launcher repeats the last lines of a process that fails.
@@ -68,13 +79,37 @@ def run(script: Path, arguments: list[str], machine: Hardware, out: Path) -> Non
             said.add(text)
             log.info("%s", text)
         status = launcher.wait()
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
     if status == 0:
         shutil.rmtree(logs, ignore_errors=True)
         return
-    _explain(logs, machine.processes)
+    for path in logs.iterdir():  # the launcher writes down the whole environment
+        if not path.match(_LOG.format("*")):
+            path.unlink()
+    _explain(logs, machine.processes, bool(stopping))
+
+
+@contextmanager
+def _passed_on(launcher: subprocess.Popen, logs: Path) -> Iterator[list]:
+    """Turn SIGINT and SIGTERM into the file that the processes look for, then into a signal.
+
+    The launcher gives its processes half a minute after a signal, which may be too little to save.
+    Yields the list of the times at which one came.
+    """
+    received: list[float] = []
+
+    def note(*_):
+        received.append(time.monotonic())
+        if len(received) == 1:
+            (logs / STOP).touch()
+        elif received[-1] - received[0] > PATIENCE_S:
+            launcher.send_signal(signal.SIGTERM)
+
+    before = {name: signal.signal(name, note) for name in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
 
 
 # What libraries say when processes meet.
@@ -83,24 +118,31 @@ _NOISE = re.compile(
 )
 
 
-def _explain(logs: Path, count: int) -> None:
+def _explain(logs: Path, count: int, stopping: bool) -> None:
     """Raise what made the processes end, read from their logs."""
-    last = [_last_words(logs / f"workerlog.{rank}") for rank in range(count)]
+    last = [_last_words(logs / _LOG.format(rank)) for rank in range(count)]
     if any(words.startswith(STOPPED) for words in last):
         raise Interrupted(next(words for words in last if words.startswith(STOPPED)))
     failed = [r for r, w in enumerate(last) if w.startswith(FAILED) and PEER_LOST not in w]
     if failed:
         rank = failed[0]
         if (count > 1 and len({last[r] for r in failed}) > 1) or len(failed) < count:
-            where = f"process {rank} of {count}: "
+            where = f"process {rank} of {count} (log {logs / _LOG.format(rank)}): "
         else:
             where = ""  # all say the same
         raise TwoFourError(where + last[rank][len(FAILED) :])
+    if stopping:
+        raise Interrupted(
+            "stopped without a step since it started; the same command goes on from the last "
+            "checkpoint, if there is one"
+        )
     silent = [r for r, w in enumerate(last) if not w.startswith(FAILED)]
-    rank = silent[0] if silent else 0
+    if not silent:
+        raise TwoFourError(f"{last[0][len(FAILED) :]}; what each process said is in {logs}")
+    rank = silent[0]
     raise TwoFourError(
         f"process {rank} of {count} of the training ended without a word, as it does when it is "
-        f"killed, for instance for lack of memory; its log is {logs / f'workerlog.{rank}'}, and "
+        f"killed, for instance for lack of memory; its log is {logs / _LOG.format(rank)}, and "
         "the same command goes on from the last checkpoint"
     )
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from nvidia.dali import fn, pipeline_def, types
 
+from . import recipe
 from .errors import TwoFourError
 from .images import inspect
 
@@ -68,17 +69,11 @@ class Loader:
         self._stay = stay and device == "gpu"
         self._gpu = gpu
         if training:
-            self.steps = self.images // shards // batch_size
+            self.steps = recipe.steps_per_epoch(self.images, batch_size, shards)
             # DALI pads all shards to the same length.
             batches = math.ceil(math.ceil(self.images / shards) / batch_size)
         else:
             self.steps = batches = math.ceil(self.images / batch_size)
-        if self.steps == 0:
-            times = f" in each of {shards} shards" if shards > 1 else ""
-            raise TwoFourError(
-                f"train.batch_size is {batch_size}{times}, but there are only {self.images} "
-                "training images; lower it"
-            )
         self._to_skip = batches - self.steps
         order = np.arange(self.images)
         if training:

@@ -15,12 +15,11 @@ from paddle.nn.initializer import Constant, KaimingNormal, Uniform
 from paddle.regularizer import L2Decay
 from paddle.static import nn
 
-from .architecture import CLASSIFIER, Architecture, Block, Conv
+from .architecture import CLASSIFIER, CLASSIFIER_BIAS, Architecture, Block, Conv
 
 NORM_PARTS = ("weight", "bias", "mean", "variance")
 NORM_EPSILON = 1e-5
 NORM_MOMENTUM = 0.9  # of the running statistics
-CLASSIFIER_BIAS = "classifier.bias"
 
 
 def forward(

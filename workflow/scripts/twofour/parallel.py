@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import TwoFourError
+from .errors import TwoFourError, telling
 
 RING = 0  # PaddlePaddle's number of the communicator of all processes
 RANK, SIZE = "PADDLE_TRAINER_ID", "PADDLE_TRAINERS_NUM"  # set by paddle.distributed.launch
@@ -54,13 +54,13 @@ class Group:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Turns a failed exchange into TwoFourError: its cause is in another process."""
+        """Turns a failed exchange into TwoFourError: its cause is mostly in another process."""
         try:
             yield
         except Exception as error:
             words = str(error).lower()
             if self.size > 1 and any(sign in words for sign in _LOST_SIGNS):
-                raise TwoFourError(PEER_LOST) from error
+                raise TwoFourError(f"{PEER_LOST} ({telling(error)})") from error
             raise
 
     def any(self, *flags: bool) -> list[bool]:
@@ -91,7 +91,7 @@ class Group:
         ]
 
 
-PEER_LOST = "another process of this training has ended"
+PEER_LOST = "another process of this training has ended, or cannot be reached"
 _LOST_SIGNS = ("gloo", "connection", "nccl", "std::exception")  # the last is gloo's, too
 
 

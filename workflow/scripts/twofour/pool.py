@@ -2,19 +2,54 @@
 
 from __future__ import annotations
 
+import collections
+import itertools
 import multiprocessing
-import multiprocessing.pool
+import os
 import signal
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 
 from .cli import end_with_parent
+from .errors import TwoFourError
+
+_AHEAD = 4  # chunks for each process that wait for it
 
 
-def processes(count: int) -> multiprocessing.pool.Pool:
-    """A pool of ``count`` worker processes, which end with this one, however it ends."""
+def ordered(function: Callable, items: Iterable, workers: int, chunk: int = 1) -> Iterator:
+    """``function`` of each of ``items``, in their order, by ``workers`` processes.
+
+    They take ``chunk`` items at a time, and end with this process, however it ends. Raises
+    TwoFourError if one of them is killed.
+    """
+    rest = iter(items)
+    chunks = iter(lambda: list(itertools.islice(rest, chunk)), [])
     # fork: nothing here has started threads that run, and spawn would import everything again
-    return multiprocessing.get_context("fork").Pool(count, _start)
+    fork = multiprocessing.get_context("fork")
+    pool = ProcessPoolExecutor(workers, fork, _start, (os.getpid(),))
+    running: collections.deque = collections.deque()
+    try:
+        for part in chunks:
+            running.append(pool.submit(_each, function, part))
+            if len(running) >= _AHEAD * workers:
+                yield from running.popleft().result()
+        while running:
+            yield from running.popleft().result()
+    except BrokenProcessPool as error:
+        raise TwoFourError(
+            f"one of {workers} processes was killed, as it happens for lack of memory; the same "
+            "command goes on from here, and fewer cores (snakemake --cores) need less memory"
+        ) from error
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _start() -> None:
+def _each(function: Callable, items: list) -> list:
+    return [function(item) for item in items]
+
+
+def _start(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C, and ends them
-    end_with_parent(signal.SIGKILL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    end_with_parent(signal.SIGKILL, parent)

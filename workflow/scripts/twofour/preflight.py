@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
-from . import deploy, fatbin, hardware
+from . import deploy, fatbin, hardware, recipe
 from .deploy.tensorrt import TESTED_VERSIONS
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
@@ -204,7 +204,7 @@ def _paddle(facts: Facts, settings: dict) -> Iterator[Finding]:
     text = f"{version}, CUDA {facts.paddle_cuda}, code for {listed or 'no GPU'}"
     if facts.paddle_ptx:
         text += f" and PTX {max(facts.paddle_ptx)[0]}.{max(facts.paddle_ptx)[1]}"
-    unusable = [gpu for gpu in facts.gpus if not _has_code(facts, hardware.capability(gpu))]
+    unusable = _without_code(facts, settings)
     if unusable and wants:
         gpu = unusable[0]
         remedy = (
@@ -312,11 +312,10 @@ def _room(facts: Facts, settings: dict) -> Iterator[Finding]:
 def _use(facts: Facts, settings: dict) -> Finding:
     """What trainings will run on."""
     wanted = settings["hardware"]
-    usable = [g for g in facts.gpus if _has_code(facts, hardware.capability(g))]
-    if wanted["device"] != "cpu" and facts.paddle_cuda and usable:
-        machine = hardware.Hardware(
-            "gpu", usable[0]["name"], 1, capability=hardware.capability(usable[0])
-        )
+    usable = facts.paddle_cuda and facts.gpus and not _without_code(facts, settings)
+    if wanted["device"] != "cpu" and usable:
+        first = facts.gpus[0]
+        machine = hardware.Hardware("gpu", first["name"], 1, capability=hardware.capability(first))
         what = f"{wanted['gpus']} × {machine.name}"
     else:
         machine = hardware.Hardware("cpu", facts.cpu, 1)
@@ -326,15 +325,26 @@ def _use(facts: Facts, settings: dict) -> Finding:
     precision = settings["train"]["precision"]
     offered = hardware.precisions(machine)
     if precision == "auto":
-        return Finding("training", f"{what}, {offered[0]}")
+        precision = offered[0]
     if precision not in offered:
         remedy = f"it can do {', '.join(offered)}; set train.precision to auto or one of these"
         return Finding("training", f"{what} cannot do {precision}", PROBLEM, remedy)
+    if machine.device == "cpu" and wanted["device"] == "auto" and wanted["gpus"] > 1:
+        train = settings["train"]
+        shards = wanted["cpu_processes"] * train["accumulation"]
+        remedy = (
+            f"hardware.gpus is {wanted['gpus']}, but no GPU can be used; on the CPU a step has "
+            f"{train['batch_size'] * shards} images and the learning rate goes up to "
+            f"{recipe.peak_learning_rate(train, shards):g}, so it is another training"
+        )
+        return Finding("training", f"{what}, {precision}", NOTE, remedy)
     return Finding("training", f"{what}, {precision}")
 
 
-def _has_code(facts: Facts, capability: tuple[int, int]) -> bool:
-    return fatbin.fits(facts.paddle_code, facts.paddle_ptx, capability)
+def _without_code(facts: Facts, settings: dict) -> list[dict[str, str]]:
+    """The GPUs that a training would use, but PaddlePaddle has no code for."""
+    used = facts.gpus[: settings["hardware"]["gpus"]]
+    return hardware.without_code(used, facts.paddle_code, facts.paddle_ptx)
 
 
 def _gpu_backends(settings: dict) -> list[str]:

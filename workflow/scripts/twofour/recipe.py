@@ -1,4 +1,4 @@
-"""The published training recipe's learning rate as a formula.
+"""The published training recipe's learning rate as a formula, and the steps that it goes by.
 
 Source: NVIDIA Deep Learning Examples, ResNet50 v1.5 for PaddlePaddle (docs/recipe.md lists every
 setting). Linear scaling and warm-up: P. Goyal et al., arXiv 1706.02677, sections 2.1 and 2.2.
@@ -9,7 +9,27 @@ from __future__ import annotations
 
 import math
 
+from .errors import TwoFourError
+
 REFERENCE_BATCH = 256  # the batch size that train.learning_rate refers to
+
+
+def steps_per_epoch(images: int, batch_size: int, shards: int = 1) -> int:
+    """Full steps of ``shards`` batches in ``images``; TwoFourError if there is not even one."""
+    steps = images // shards // batch_size
+    if steps == 0:
+        raise TwoFourError(
+            f"train.batch_size is {batch_size}"
+            + (
+                f", and a step takes {shards} batches (hardware.gpus or hardware.cpu_processes "
+                "times train.accumulation)"
+                if shards > 1
+                else ""
+            )
+            + f", but there are only {images} training images; lower "
+            + ("one of these" if shards > 1 else "it")
+        )
+    return steps
 
 
 def peak_learning_rate(train: dict, shards: int = 1) -> float:

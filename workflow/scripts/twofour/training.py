@@ -14,7 +14,19 @@ import paddle
 import pandas as pd
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from . import amp, checkpoint, model, parallel, program, progress, recipe, sparsity, weights
+from . import (
+    amp,
+    checkpoint,
+    hardware,
+    launch,
+    model,
+    parallel,
+    program,
+    progress,
+    recipe,
+    sparsity,
+    weights,
+)
 from .architecture import Architecture
 from .cli import Interrupted, log
 from .dataset import Dataset
@@ -42,7 +54,6 @@ CHECKPOINTS = "checkpoints"  # folder beside the results
 CHECK_S = 10  # how often the loss is looked at within an epoch, which makes the step wait
 REFRESH_S = 0.25  # how often the progress bar asks for the loss, which makes the step wait
 AGREE_STEPS = {"cpu": 1, "gpu": 16}  # steps after which processes agree on whether to go on or save
-PATIENCE_S = 2  # signals that follow the first one this soon mean the same
 
 
 class Training:
@@ -251,7 +262,7 @@ class Training:
         first process it writes and returns nothing.
         """
         epochs = self.settings["train"]["epochs"]
-        patience = PATIENCE_S if self.group.size > 1 else 0.0
+        patience = launch.PATIENCE_S if self.group.size > 1 else 0.0
         with _stop_signals(patience) as stopped, logging_redirect_tqdm([log]):
             bar = progress.bar(
                 epochs * self.steps, "training", "step", self.epoch * self.steps + self.step
@@ -382,8 +393,9 @@ class Training:
         weights.write_scope(self._weights(), self.place, self._val_scope)
         tally = Tally(self.dataset.val[1])
         if self.val_loader:
-            for images, positions in self.val_loader.epoch():
-                tally.add(self.predict(images), self._val_positions[positions])
+            with hardware.without_tf32(self.machine):
+                for images, positions in self.val_loader.epoch():
+                    tally.add(self.predict(images), self._val_positions[positions])
         tally.reduce(self.group.sum)
         return tally.result()
 
@@ -533,7 +545,8 @@ def _local_state(ranks: list[dict[str, np.ndarray]], group: Group) -> dict[str, 
         return ranks[group.rank]
     state = {name: np.mean([r[name] for r in ranks], axis=0, dtype=np.float64) for name in ranks[0]}
     state = {name: value.astype(ranks[0][name].dtype) for name, value in state.items()}
-    state[program.LOSS_SUM] = sum(r[program.LOSS_SUM] for r in ranks) / group.size
+    for name in (program.LOSS_SUM, program.FINITE_STEPS):  # sums over a process's batches
+        state[name] = sum(r[name] for r in ranks) / group.size
     return state
 
 
@@ -542,7 +555,7 @@ def _stop_signals(patience: float) -> Iterator[Callable[[], bool]]:
     """Turn SIGINT and SIGTERM into a flag, to be asked for between steps; a second one kills.
 
     Those that follow the first within ``patience`` seconds mean the same: paddle.distributed.launch
-    sends several.
+    sends several. The process that started this one may also ask for a stop (see :mod:`launch`).
     """
     received = []
 
@@ -556,7 +569,7 @@ def _stop_signals(patience: float) -> Iterator[Callable[[], bool]]:
 
     old = {name: signal.signal(name, note) for name in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: bool(received)
+        yield lambda: bool(received) or launch.stop_asked()
     finally:
         for name, handler in old.items():
             signal.signal(name, handler)

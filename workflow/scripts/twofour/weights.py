@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .architecture import CLASSIFIER, Architecture
+from .architecture import CLASSIFIER, CLASSIFIER_BIAS, Architecture
 from .cli import log
 from .errors import TwoFourError
 from .files import PathLike, atomic
@@ -124,8 +124,9 @@ def initial(path: PathLike, names: Iterable[str], network: Architecture) -> dict
     shapes = {**network.weights}
     for conv in network.convs:
         shapes.update({name: (conv.outputs,) for name in names if name.startswith(f"{conv.norm}.")})
-    fits = CLASSIFIER in found and found[CLASSIFIER].shape == shapes[CLASSIFIER]
-    if not fits:
+    if CLASSIFIER in found and found[CLASSIFIER].shape == shapes[CLASSIFIER]:
+        shapes[CLASSIFIER_BIAS] = (network.classes,)
+    else:
         log.info("train.init: %s is for other classes, so the classifier starts anew", path)
         shapes.pop(CLASSIFIER)
         found = {n: a for n, a in found.items() if not n.startswith("classifier.")}
