@@ -193,7 +193,7 @@ def test_threads_are_those_of_what_will_be_used(tmp_path, monkeypatch):
     monkeypatch.setattr(hardware, "gpus", lambda: [A100] * 4)
     monkeypatch.setattr(hardware, "paddle_cuda", lambda: None)
     monkeypatch.setattr(hardware, "cores", lambda: 16)
-    settings = {"device": "auto", "threads": "auto", "gpus": 4, "cpu_processes": 1}
+    settings = {"device": "auto", "threads": "auto", "gpus": 4, "cpu_processes": 1, "nodes": 1}
     machine = hardware.resolve(settings, training=True)
     assert (machine.device, machine.threads, machine.processes) == ("cpu", 16, 1)
 

@@ -257,6 +257,7 @@ KEYS = {
     "hardware.threads": (2, DENSE),
     "hardware.gpus": (2, DENSE),
     "hardware.cpu_processes": (2, DENSE),
+    "hardware.nodes": (2, DENSE),
     "hardware.environment": (sys.prefix, REPORTED),
     "hardware.container": ("docker://image", REPORTED),
     "hardware.device": ("auto", DENSE),

@@ -3,7 +3,8 @@
 
 Uses the config's sections seed, data, model, train and hardware. Run again after an
 interruption it goes on from its last checkpoint, in OUT/checkpoints, to the same result. With
-hardware.gpus (or cpu_processes on CPUs) above 1 it starts that many processes of itself.
+hardware.gpus (or cpu_processes on CPUs) above 1 it starts that many processes of itself, with
+hardware.nodes above 1 on each of several nodes of a job of SLURM.
 """
 
 from __future__ import annotations
@@ -22,30 +23,44 @@ from twofour import (
     lock,
     masks,
     recipe,
+    slurm,
     sources,
     sparsity,
     weights,
 )
 
 
-def main(options) -> None:
+def main(options) -> int | None:
     settings = config.load(options.config)
     machine = hardware.start(settings["hardware"], training=True)
     precision = hardware.precision(settings["train"]["precision"], machine)
     out = Path(options.out)
     if launch.launched():
-        train(settings, options, machine, precision)
-        return
+        return train(settings, options, machine, precision)
+    if slurm.on_a_node():
+        arguments = _without_log(sys.argv[1:])
+        return launch.run_on_node(Path(__file__), arguments, machine, out)
+    try:
+        run(settings, options, machine, precision)
+    except cli.Interrupted as stop:
+        if stop.again:
+            slurm.start_again()
+        raise
+    return None
 
+
+def run(settings: dict, options, machine: hardware.Hardware, precision: str) -> None:
+    """The whole training, in this process or in several."""
     from twofour import training  # loads PaddlePaddle, so not before its threads are set
 
+    out = Path(options.out)
     with lock.exclusive(out / training.CHECKPOINTS):
-        if machine.processes == 1:
+        if machine.all_processes == 1:
             train(settings, options, machine, precision)
         else:
             count = len(dataset.read(options.data).train[0])
             wanted = settings["train"]
-            shards = machine.processes * wanted["accumulation"]
+            shards = machine.all_processes * wanted["accumulation"]
             recipe.steps_per_epoch(count, wanted["batch_size"], shards)  # said once, not by each
             launch.run(Path(__file__), _without_log(sys.argv[1:]), machine, out)
             summary = files.read_json(out / "train.json")

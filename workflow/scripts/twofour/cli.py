@@ -27,7 +27,14 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class Interrupted(Exception):  # noqa: N818 (it is no error)
-    """The user or the system asked to stop, and everything worth keeping has been saved."""
+    """The user or the system asked to stop, and everything worth keeping has been saved.
+
+    ``again`` says that the batch system should start the program again.
+    """
+
+    def __init__(self, message: str, again: bool = False) -> None:
+        super().__init__(message)
+        self.again = again
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -46,8 +53,13 @@ def parser(description: str) -> argparse.ArgumentParser:
     return result
 
 
-def run(main: Callable[[argparse.Namespace], None], arguments: argparse.ArgumentParser) -> None:
-    """Parse the command line, run ``main`` and exit: 0 done, 1 an error, 130 interrupted."""
+def run(
+    main: Callable[[argparse.Namespace], int | None], arguments: argparse.ArgumentParser
+) -> None:
+    """Parse the command line, run ``main`` and exit: 0 done, 1 an error, 130 interrupted.
+
+    ``main`` may also return the exit status.
+    """
     options = arguments.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     tied = os.environ.get(TIED)
@@ -55,8 +67,7 @@ def run(main: Callable[[argparse.Namespace], None], arguments: argparse.Argument
         end_with_parent(signal.SIGTERM, int(tied) if tied.isdigit() else None)
     try:
         _start_logging(options.log)
-        main(options)
-        status = 0
+        status = main(options) or 0
     except Interrupted as stop:
         log.warning("%s", stop)
         status = INTERRUPTED

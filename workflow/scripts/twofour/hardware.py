@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import fatbin
+from . import fatbin, slurm
 from .errors import TwoFourError
 
 # Compute capability from which a GPU has tensor cores for fp16, and for TF32 and bf16.
@@ -35,7 +35,8 @@ class Hardware:
     """What a job runs on.
 
     ``device`` ("cpu" or "gpu"), its ``name``, ``threads`` of each process, the number of
-    ``processes`` of a training, the GPU's number ``gpu`` and its compute ``capability`` (8, 0).
+    ``processes`` of a training on each of its ``nodes``, the GPU's number ``gpu`` and its compute
+    ``capability`` (8, 0).
     """
 
     device: str
@@ -44,6 +45,12 @@ class Hardware:
     processes: int = 1
     gpu: int = 0
     capability: tuple[int, int] = (0, 0)
+    nodes: int = 1
+
+    @property
+    def all_processes(self) -> int:
+        """Processes of a training on all nodes."""
+        return self.processes * self.nodes
 
     def layout(self, setting: str) -> str:
         """Order of the dimensions of images for ``train.layout``: tensor cores like NHWC."""
@@ -54,7 +61,8 @@ class Hardware:
 
 def cores() -> int:
     """Processor cores that this process may use (a batch system may allow fewer than exist)."""
-    return len(os.sched_getaffinity(0))
+    bound = len(os.sched_getaffinity(0))
+    return min(bound, slurm.allotted_cores() or bound)
 
 
 def threads(setting: str | int, processes: int = 1) -> int:
@@ -135,10 +143,11 @@ def visible_gpus() -> list[str]:
 def resolve(settings: dict, training: bool = False) -> Hardware:
     """The hardware for the config's section ``hardware``.
 
-    Only a ``training`` has several processes. ``device: auto`` takes GPUs if there are any for
+    Only a ``training`` has several processes and nodes. ``device: auto`` takes GPUs if there are any for
     which the installed PaddlePaddle has code. Raises TwoFourError if a GPU is asked for by name and
     cannot be used, or if there are fewer.
     """
+    nodes = settings["nodes"] if training else 1
     if settings["device"] != "cpu":
         found = gpus()
         wanted = settings["gpus"] if training else 1
@@ -157,11 +166,12 @@ def resolve(settings: dict, training: bool = False) -> Hardware:
                 wanted,
                 number,
                 capability(found[number]),
+                nodes,
             )
         if settings["device"] == "gpu":
             raise TwoFourError(f"hardware.device is gpu, but {lacks}; or set it to auto or cpu")
     count = settings["cpu_processes"] if training else 1
-    return Hardware("cpu", cpu_name(), threads(settings["threads"], count), count)
+    return Hardware("cpu", cpu_name(), threads(settings["threads"], count), count, nodes=nodes)
 
 
 def _why_not(found: list[dict[str, str]]) -> str:

@@ -322,6 +322,8 @@ def _use(facts: Facts, settings: dict) -> Finding:
         what = f"CPU ({facts.cpu}, {facts.cores} cores)"
         if wanted["cpu_processes"] > 1:
             what += f", {wanted['cpu_processes']} processes"
+    if wanted["nodes"] > 1:
+        what += f", on each of {wanted['nodes']} nodes"
     precision = settings["train"]["precision"]
     offered = hardware.precisions(machine)
     if precision == "auto":
@@ -331,7 +333,7 @@ def _use(facts: Facts, settings: dict) -> Finding:
         return Finding("training", f"{what} cannot do {precision}", PROBLEM, remedy)
     if machine.device == "cpu" and wanted["device"] == "auto" and wanted["gpus"] > 1:
         train = settings["train"]
-        shards = wanted["cpu_processes"] * train["accumulation"]
+        shards = wanted["cpu_processes"] * wanted["nodes"] * train["accumulation"]
         remedy = (
             f"hardware.gpus is {wanted['gpus']}, but no GPU can be used; on the CPU a step has "
             f"{train['batch_size'] * shards} images and the learning rate goes up to "

@@ -22,7 +22,7 @@ def steps_per_epoch(images: int, batch_size: int, shards: int = 1) -> int:
             f"train.batch_size is {batch_size}"
             + (
                 f", and a step takes {shards} batches (hardware.gpus or hardware.cpu_processes "
-                "times train.accumulation)"
+                "times hardware.nodes times train.accumulation)"
                 if shards > 1
                 else ""
             )

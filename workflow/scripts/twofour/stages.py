@@ -25,7 +25,7 @@ STAGES: dict[str, list[str]] = {
     "prepare_dataset": ["seed", *FILE_LISTS],
     "train": [
         *("seed", *PICTURES, *AUGMENTATION, *LOADING, "model", "train"),
-        *(*MACHINE, "hardware.gpus", "hardware.cpu_processes"),
+        *(*MACHINE, "hardware.gpus", "hardware.cpu_processes", "hardware.nodes"),
     ],
     "permute": ["seed", "model", "data.image_size", "data.resize", *CHOSEN],
     "prune": ["model", *CHOSEN],

@@ -24,6 +24,7 @@ from . import (
     program,
     progress,
     recipe,
+    slurm,
     sparsity,
     weights,
 )
@@ -199,6 +200,7 @@ class Training:
             self.history, self.times = meta["history"], meta["times"]
             self.resumed = meta["resumed"] + 1
             log.info("resuming at epoch %d, step %d", self.epoch + 1, self.step)
+        self._begun = (self.epoch, self.step)
         self._require_agreement()
 
     def _require_agreement(self) -> None:
@@ -272,13 +274,13 @@ class Training:
                     while self.epoch < epochs:
                         self._train_epoch(bar, stopped)
                         self._finish_epoch()
-                        if self.group.any(stopped())[0]:
-                            self._interrupt()
+                        if self.group.any(stopped() > 0)[0]:
+                            self._interrupt(stopped())
             finally:
                 self.writer.wait()
         return self._write_results()
 
-    def _train_epoch(self, bar, stopped: Callable[[], bool]) -> None:
+    def _train_epoch(self, bar, stopped: Callable[[], int]) -> None:
         _, labels = self.dataset.train
         bar.set_description(f"epoch {self.epoch + 1}/{self.settings['train']['epochs']}")
         self._resize()
@@ -306,12 +308,12 @@ class Training:
                 leads = self.group.rank == 0  # whose clock counts
                 minutes = self.settings["train"]["checkpoint_minutes"]
                 stop, check, save = self.group.any(
-                    stopped(),
+                    stopped() > 0,
                     leads and done - checked >= CHECK_S,
                     leads and done - saved >= 60 * minutes,
                 )
                 if stop:
-                    self._interrupt()
+                    self._interrupt(stopped())
                 if check:
                     self._check_loss()
                     checked = time.perf_counter()
@@ -438,13 +440,22 @@ class Training:
         busy = self.times["data"] + self.times["compute"]
         return self.step * self._images_per_step / busy if busy else 0.0
 
-    def _interrupt(self) -> None:
+    def _interrupt(self, number: int) -> None:
+        """Save and raise Interrupted, for a signal that this process may have got, or another."""
         self._save()
         self.writer.wait()
-        self.group.any(False)  # nobody leaves before the first process has written
+        # Nobody leaves before the first process has written.
+        time_is_up = self.group.any(number == slurm.TIME_IS_NEARLY_UP)[0]
+        reason, again = "", False
+        if time_is_up:
+            reason = f", since {launch.TIME_IS_UP}"
+            again = (self.epoch, self.step) > self._begun
+            if not again:
+                reason = ", since no time was left for a single step"
         raise Interrupted(
-            f"stopped after epoch {self.epoch}, step {self.step} of the next; "
-            "saved, so the same command goes on from here"
+            f"{launch.STOPPED} {self.epoch}, step {self.step} of the next{reason}; "
+            "saved, so the same command goes on from here",
+            again,
         )
 
     # --- results ---
@@ -551,25 +562,24 @@ def _local_state(ranks: list[dict[str, np.ndarray]], group: Group) -> dict[str, 
 
 
 @contextmanager
-def _stop_signals(patience: float) -> Iterator[Callable[[], bool]]:
-    """Turn SIGINT and SIGTERM into a flag, to be asked for between steps; a second one kills.
+def _stop_signals(patience: float) -> Iterator[Callable[[], int]]:
+    """Turn signals into a number, to be asked for between steps, 0 for none; a second one kills.
 
     Those that follow the first within ``patience`` seconds mean the same: paddle.distributed.launch
     sends several. The process that started this one may also ask for a stop (see :mod:`launch`).
     """
-    received = []
+    first: list[tuple[int, float]] = []
 
     def note(number, frame):
-        received.append(time.monotonic())
-        if received[-1] - received[0] > patience or not patience:
-            for name in old:
-                signal.signal(name, signal.SIG_DFL)
-            if len(received) > 1:
-                signal.raise_signal(number)
+        if not first:
+            first.append((number, time.monotonic()))
+        elif time.monotonic() - first[0][1] > patience:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
 
-    old = {name: signal.signal(name, note) for name in (signal.SIGINT, signal.SIGTERM)}
+    old = {number: signal.signal(number, note) for number in launch.STOP_SIGNALS}
     try:
-        yield lambda: bool(received) or launch.stop_asked()
+        yield lambda: first[0][0] if first else launch.stop_asked()
     finally:
-        for name, handler in old.items():
-            signal.signal(name, handler)
+        for number, handler in old.items():
+            signal.signal(number, handler)

@@ -1,0 +1,101 @@
+"""What a training asks of the batch system SLURM: several nodes, and to be started again.
+
+Documentation: https://slurm.schedmd.com/ (pages sbatch, srun, scontrol).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+from .cli import log
+from .errors import TwoFourError
+
+JOB = "SLURM_JOB_ID"  # set in every job
+# What a job hears before its time is over, if it was submitted with --signal=USR1@<seconds>.
+TIME_IS_NEARLY_UP = signal.SIGUSR1
+# By which one process tells all those of a step, on all nodes, to save and end.
+STOP = signal.SIGUSR2
+_NODE = "TWOFOUR_NODE"  # set for the processes of on_each_node
+_FIRST_PORT, _PORTS = 20_000, 10_000
+
+
+def on_each_node(nodes: int, script: str, arguments: list[str]) -> list[str]:
+    """The command that runs a program of ours once on each of the job's ``nodes`` nodes.
+
+    Raises TwoFourError outside of a job.
+    """
+    if JOB not in os.environ:
+        raise TwoFourError(
+            f"hardware.nodes is {nodes}, but this is no job of SLURM, which alone can give several "
+            "nodes; run snakemake --profile profiles/slurm, or set hardware.nodes to 1"
+        )
+    return [
+        *("srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"),
+        *("--kill-on-bad-exit=1", "--cpu-bind=none", f"--export=ALL,{_NODE}=1"),
+        *(sys.executable, script, *arguments),
+    ]
+
+
+def on_a_node() -> bool:
+    """Whether this process is one of those of :func:`on_each_node`."""
+    return _NODE in os.environ
+
+
+def node() -> int:
+    """The number of this process's node among those of the step, from 0."""
+    return int(os.environ["SLURM_NODEID"])
+
+
+def meeting_point() -> str:
+    """Address and port on the step's first node at which the processes of all nodes may meet."""
+    nodes = os.environ.get("SLURM_STEP_NODELIST") or os.environ["SLURM_JOB_NODELIST"]
+    first = _scontrol("show", "hostnames", nodes).split()[0]
+    found = re.search(r"NodeAddr=(\S+)", _scontrol("show", "node", first, "--oneliner"))
+    name = found[1] if found else first
+    try:
+        address = socket.gethostbyname(name)
+    except OSError as error:
+        raise TwoFourError(
+            f"the address of the job's first node, {name}, is not known here: {error.strerror}"
+        ) from error
+    return f"{address}:{_FIRST_PORT + int(os.environ[JOB]) % _PORTS}"
+
+
+def start_again() -> None:
+    """Have SLURM put this job back into the queue, if it is one; tells the log if it does not."""
+    job = os.environ.get(JOB)
+    if job is None:
+        return
+    try:
+        _scontrol("requeue", job)
+    except TwoFourError as error:
+        log.warning("%s; the same command goes on from the checkpoint", error)
+
+
+def allotted_cores() -> int | None:
+    """Processor cores of this job on this node; None outside of a job.
+
+    Not every cluster binds its processes to them.
+    """
+    for name in ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"):
+        if os.environ.get(name, "").isdigit():
+            return int(os.environ[name])
+    return None
+
+
+def _scontrol(*words: str) -> str:
+    try:
+        done = subprocess.run(
+            ["scontrol", *words], capture_output=True, text=True, timeout=60, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise TwoFourError(f"scontrol {' '.join(words)} failed: {error}") from error
+    if done.returncode != 0:
+        said = " ".join(done.stderr.split())
+        raise TwoFourError(f"scontrol {' '.join(words)} failed: {said}")
+    return done.stdout
