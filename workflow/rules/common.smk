@@ -1,7 +1,9 @@
 # What all rules share: the checked configuration, where results go, and what a rule depends on.
 
+import contextlib
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from os.path import abspath, dirname
@@ -13,7 +15,7 @@ from snakemake.utils import update_config
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from twofour import architecture, deploy, imagenet, names, sparsity, stages
+from twofour import architecture, deploy, imagenet, names, slurm, sparsity, stages
 from twofour.config import from_command_line, require_files, require_root, validated
 from twofour.dataset import fingerprint
 from twofour.errors import TwoFourError
@@ -62,13 +64,50 @@ CPU_CONDA = "../../envs/cpu/environment.yaml"
 COMPUTE_CONDA = GPU_CONDA if CONFIG["hardware"]["device"] == "gpu" else CPU_CONDA
 COMPUTE_CONTAINER = CONFIG["hardware"]["container"]
 
-# Threads of a job that computes. Benchmarks take every core, so that nothing else runs beside them.
-THREADS = threads(CONFIG["hardware"]["threads"])
-# A training's processes share the machine.
-TRAINING_THREADS = THREADS * CONFIG["hardware"]["cpu_processes"]
-if CONFIG["hardware"]["threads"] == "auto":
-    TRAINING_THREADS = THREADS
-ALL_CORES = max(THREADS, workflow._cores or 0)  # none are set for a dry run or a cluster
+HARDWARE = CONFIG["hardware"]
+CLUSTER_CORES = 8  # of a process, where a cluster is asked for them and the configuration says auto
+ON_GPU = HARDWARE["device"] == "gpu"
+PROCESSES = HARDWARE["gpus" if ON_GPU else "cpu_processes"]
+
+
+def cores(processes=1, every=False):
+    """Cores of a job with this number of computing processes, or ``every`` one of the machine.
+
+    A function, since the executor is not known yet. Benchmarks take every core, so that nothing
+    else runs beside them.
+    """
+
+    def number(wildcards):
+        given = HARDWARE["threads"]
+        if not workflow.local_exec:  # the machine of the job is not this one
+            wanted = CLUSTER_CORES if given == "auto" else given
+            return wanted * (2 if every and given == "auto" else processes)
+        here = threads(given)
+        if every:  # none are set for a dry run
+            return here if workflow.remote_exec else max(here, workflow._cores or 0)
+        return here if given == "auto" else here * processes  # they share the machine
+
+    return number
+
+
+# What a training asks a cluster for: GPUs, or several nodes, on which it starts its processes itself.
+TRAINING = {"gpu": PROCESSES if ON_GPU else 0}
+if HARDWARE["nodes"] > 1:
+    TRAINING = {"nodes": HARDWARE["nodes"], "tasks": HARDWARE["nodes"], "mpi": "srun"}
+    if ON_GPU:
+        TRAINING["gres"] = f"gpu:{PROCESSES}"  # on each node
+
+
+def gpus(wildcards):
+    """GPUs that a job of this backend uses."""
+    return deploy.gpus(wildcards.backend, HARDWARE["device"])
+
+
+# Before the time limit SLURM signals to all processes of a job; only trainings shall hear it.
+if workflow.remote_exec:
+    with contextlib.suppress(ValueError):  # not in the main thread
+        signal.signal(slurm.TIME_IS_NEARLY_UP, signal.SIG_IGN)
+        signal.signal(slurm.STOP, signal.SIG_IGN)
 
 # What follows "pruned" and "sparse" in the names of models, and the algorithm that it stands for.
 BRANCHES = names.branches(CONFIG["sparsity"]["algorithm"])

@@ -21,6 +21,7 @@ rule comparison:
         f"{RESULTS}/logs/comparison.log",
     benchmark:
         f"{RESULTS}/logs/comparison.tsv"
+    localrule: True
     conda:
         "../../envs/cpu/environment.yaml"
     params:
@@ -45,6 +46,7 @@ rule plots:
         f"{RESULTS}/logs/plots.log",
     benchmark:
         f"{RESULTS}/logs/plots.tsv"
+    localrule: True
     conda:
         "../../envs/cpu/environment.yaml"
     params:
@@ -64,6 +66,7 @@ rule provenance:
         f"{RESULTS}/provenance.json",
     log:
         f"{RESULTS}/logs/provenance.log",
+    localrule: True
     conda:
         "../../envs/cpu/environment.yaml"
     params:
@@ -87,6 +90,7 @@ rule report:
         f"{RESULTS}/report.html",
     log:
         f"{RESULTS}/logs/report.log",
+    localrule: True
     conda:
         "../../envs/cpu/environment.yaml"
     params:
@@ -106,6 +110,7 @@ rule accept:
         f"{RESULTS}/accept.json",
     log:
         f"{RESULTS}/logs/accept.log",
+    localrule: True
     conda:
         "../../envs/cpu/environment.yaml"
     params:

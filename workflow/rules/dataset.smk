@@ -24,6 +24,7 @@ rule digits:
         f"{RESULTS}/logs/digits.log",
     benchmark:
         f"{RESULTS}/logs/digits.tsv"
+    localrule: True
     conda:
         "../../envs/cpu/environment.yaml"
     params:
@@ -42,7 +43,7 @@ rule imagenet:
         f"{RESULTS}/logs/imagenet.tsv"
     conda:
         "../../envs/cpu/environment.yaml"
-    threads: ALL_CORES
+    threads: cores(every=True)
     params:
         code=stages.code("unpack_imagenet"),
         images=lambda wildcards: IMAGES,
@@ -68,7 +69,7 @@ rule dataset:
         f"{RESULTS}/logs/dataset.tsv"
     conda:
         "../../envs/cpu/environment.yaml"
-    threads: ALL_CORES
+    threads: cores(every=True)
     params:
         config=settings("prepare_dataset"),
         code=stages.code("prepare_dataset"),

@@ -13,6 +13,8 @@ rule export:
         f"{RESULTS}/logs/export.{{model}}.log",
     benchmark:
         f"{RESULTS}/logs/export.{{model}}.tsv"
+    group:
+        "files.{model}"
     conda:
         "../../envs/cpu/environment.yaml"
     params:
@@ -40,6 +42,8 @@ rule checked:
         f"{RESULTS}/logs/checked.{{model}}.log",
     benchmark:
         f"{RESULTS}/logs/checked.{{model}}.tsv"
+    group:
+        "files.{model}"
     conda:
         "../../envs/cpu/environment.yaml"
     params:
@@ -67,7 +71,9 @@ rule build:
         COMPUTE_CONDA
     container:
         COMPUTE_CONTAINER
-    threads: THREADS
+    threads: cores()
+    resources:
+        gpu=gpus,
     params:
         # Only some backends are built for certain batch sizes, and rebuilt for others.
         config=lambda wildcards: settings(

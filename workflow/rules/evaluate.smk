@@ -16,7 +16,9 @@ rule evaluate:
         COMPUTE_CONDA
     container:
         COMPUTE_CONTAINER
-    threads: THREADS
+    threads: cores()
+    resources:
+        gpu=gpus,
     params:
         config=settings("evaluate"),
         code=lambda wildcards: stages.code("evaluate", f"deploy.{wildcards.backend}"),
@@ -48,7 +50,9 @@ rule benchmark:
         COMPUTE_CONDA
     container:
         COMPUTE_CONTAINER
-    threads: ALL_CORES
+    threads: cores(every=True)
+    resources:
+        gpu=gpus,
     params:
         config=settings("benchmark"),
         code=lambda wildcards: stages.code("benchmark", f"deploy.{wildcards.backend}"),

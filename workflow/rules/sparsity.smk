@@ -13,7 +13,7 @@ rule permuted:
         f"{RESULTS}/logs/permuted.tsv"
     conda:
         "../../envs/cpu/environment.yaml"
-    threads: ALL_CORES
+    threads: cores(every=True)
     params:
         config=settings("permute"),
         code=stages.code("permute"),
@@ -41,6 +41,7 @@ rule pruned:
         f"{RESULTS}/logs/pruned{{branch}}.log",
     benchmark:
         f"{RESULTS}/logs/pruned{{branch}}.tsv"
+    localrule: True
     conda:
         "../../envs/cpu/environment.yaml"
     params:

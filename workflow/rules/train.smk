@@ -21,7 +21,9 @@ rule dense:
         COMPUTE_CONDA
     container:
         COMPUTE_CONTAINER
-    threads: TRAINING_THREADS
+    threads: cores(PROCESSES)
+    resources:
+        **TRAINING,
     params:
         config=settings("train"),
         code=stages.code("train"),
@@ -48,7 +50,9 @@ rule sparse:
         COMPUTE_CONDA
     container:
         COMPUTE_CONTAINER
-    threads: TRAINING_THREADS
+    threads: cores(PROCESSES)
+    resources:
+        **TRAINING,
     params:
         config=settings("train"),
         code=stages.code("train"),

@@ -143,9 +143,9 @@ def visible_gpus() -> list[str]:
 def resolve(settings: dict, training: bool = False) -> Hardware:
     """The hardware for the config's section ``hardware``.
 
-    Only a ``training`` has several processes and nodes. ``device: auto`` takes GPUs if there are any for
-    which the installed PaddlePaddle has code. Raises TwoFourError if a GPU is asked for by name and
-    cannot be used, or if there are fewer.
+    Only a ``training`` has several processes and nodes. ``device: auto`` takes GPUs if there are
+    any for which the installed PaddlePaddle has code. Raises TwoFourError if a GPU is asked for by
+    name and cannot be used, or if there are fewer.
     """
     nodes = settings["nodes"] if training else 1
     if settings["device"] != "cpu":

@@ -57,8 +57,8 @@ def run(script: Path, arguments: list[str], machine: Hardware, out: Path) -> Non
     for folder in folders:
         folder.mkdir(parents=True)
     if machine.nodes > 1:
-        command = slurm.on_each_node(machine.nodes, str(script), arguments)
-        status, stopping, said = _watch(_started(command, None, subprocess.STDOUT), None)
+        command, environment = slurm.on_each_node(machine.nodes, str(script), arguments)
+        status, stopping, said = _watch(_started(command, environment, subprocess.STDOUT), None)
     else:
         status, stopping, said = _watch(_launcher(script, arguments, machine, logs), logs)
     if status == 0:
@@ -101,7 +101,7 @@ def _launcher(
     return _started(command, environment, subprocess.DEVNULL)
 
 
-def _started(command: list[str], environment: dict | None, stderr: int) -> subprocess.Popen:
+def _started(command: list[str], environment: dict[str, str], stderr: int) -> subprocess.Popen:
     parent = os.getpid()
 
     def prepare() -> None:

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 
-from .cli import log
+from .cli import ANY_PARENT, TIED, log
 from .errors import TwoFourError
 
 JOB = "SLURM_JOB_ID"  # set in every job
@@ -24,8 +24,8 @@ _NODE = "TWOFOUR_NODE"  # set for the processes of on_each_node
 _FIRST_PORT, _PORTS = 20_000, 10_000
 
 
-def on_each_node(nodes: int, script: str, arguments: list[str]) -> list[str]:
-    """The command that runs a program of ours once on each of the job's ``nodes`` nodes.
+def on_each_node(nodes: int, script: str, arguments: list[str]) -> tuple[list[str], dict[str, str]]:
+    """Command and environment that run a program of ours once on each of the job's ``nodes`` nodes.
 
     Raises TwoFourError outside of a job.
     """
@@ -36,9 +36,9 @@ def on_each_node(nodes: int, script: str, arguments: list[str]) -> list[str]:
         )
     return [
         *("srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"),
-        *("--kill-on-bad-exit=1", "--cpu-bind=none", f"--export=ALL,{_NODE}=1"),
+        *("--kill-on-bad-exit=1", "--cpu-bind=none", "--export=ALL"),
         *(sys.executable, script, *arguments),
-    ]
+    ], {**os.environ, _NODE: "1", TIED: ANY_PARENT}
 
 
 def on_a_node() -> bool:

@@ -107,6 +107,12 @@ def for_batches(name: str) -> bool:
     return backend(name).FOR_BATCHES
 
 
+def gpus(name: str, device: str) -> int:
+    """GPUs that a job of the backend ``name`` uses, for the config's ``hardware.device``."""
+    known = set(backend(name).PRECISIONS)
+    return int("gpu" in known and (device == "gpu" or (known == {"gpu"} and device != "cpu")))
+
+
 def place(name: str, settings: Mapping) -> Hardware:
     """What the backend ``name`` runs on, for the config's section ``hardware``.
 
