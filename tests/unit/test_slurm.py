@@ -1,0 +1,145 @@
+"""What of SLURM needs no SLURM: a stand-in for scontrol answers."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from twofour import hardware, launch, slurm
+from twofour.cli import ANY_PARENT, TIED
+from twofour.errors import TwoFourError
+
+import pytest
+from conftest import SCRIPTS, TINY, merged
+
+SCONTROL = """#!/bin/sh
+echo "$@" >>"{folder}/asked"
+case "$1 $2" in
+"show hostnames") printf 'n3\\nn4\\n' ;;
+"show node") echo "NodeName=n3 Arch=x86_64 NodeAddr={address} NodeHostName=n3" ;;
+"show config") echo "MinJobAge               = {age} sec" ;;
+requeue*) {requeue} ;;
+esac
+"""
+
+
+@pytest.fixture
+def scontrol(tmp_path, monkeypatch):
+    """Puts a stand-in on the path; returns what it has been asked."""
+
+    def make(address="127.0.0.1", requeue="exit 0", age=300):
+        path = tmp_path / "bin" / "scontrol"
+        path.parent.mkdir(exist_ok=True)
+        text = SCONTROL.format(folder=tmp_path, address=address, requeue=requeue, age=age)
+        path.write_text(text)
+        path.chmod(0o755)
+        return lambda: (tmp_path / "asked").read_text().splitlines()
+
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+    monkeypatch.setenv("SLURM_JOB_ID", "123456")
+    return make
+
+
+def test_nodes_are_asked_for_by_srun(monkeypatch):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    with pytest.raises(TwoFourError, match=r"hardware\.nodes is 2, but this is no job of SLURM"):
+        slurm.on_each_node(2, "train.py", [])
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv(TIED, "4711")  # of another machine
+    command, environment = slurm.on_each_node(2, "train.py", ["--out", "x y"])
+    assert command[:4] == ["srun", "--nodes=2", "--ntasks=2", "--ntasks-per-node=1"]
+    assert command[-4:] == [sys.executable, "train.py", "--out", "x y"]
+    assert environment[TIED] == ANY_PARENT
+    assert not slurm.on_a_node()
+    monkeypatch.setenv(slurm._NODE, environment[slurm._NODE])
+    assert slurm.on_a_node()
+
+
+def test_nodes_meet_at_the_first_one(scontrol, monkeypatch):
+    asked = scontrol()
+    monkeypatch.setenv("SLURM_STEP_NODELIST", "n[3-4]")
+    assert slurm.meeting_point() == "127.0.0.1:23456"
+    assert asked() == ["show hostnames n[3-4]", "show node n3 --oneliner"]
+    scontrol(address="no.such.host.invalid")
+    with pytest.raises(TwoFourError, match=r"first node, no\.such\.host\.invalid, is not known"):
+        slurm.meeting_point()
+
+
+def test_cores_are_those_of_the_job(monkeypatch):
+    for name in ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"):
+        monkeypatch.delenv(name, raising=False)
+    every = len(os.sched_getaffinity(0))
+    assert hardware.cores() == every
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "1")
+    assert hardware.cores() == 1
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1000")
+    assert hardware.cores() == every
+
+
+def started(prepared, out, **environment):
+    config = json.dumps(merged(TINY, {"train": {"epochs": 3000}}))
+    words = ["--config", config, "--data", str(prepared), "--out", str(out)]
+    running = subprocess.Popen(
+        [sys.executable, str(SCRIPTS / "train.py"), *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    until = time.monotonic() + 60
+    while not list((out / "checkpoints").glob("step*.npz")):
+        assert running.poll() is None, running.stderr.read()
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return running
+
+
+def test_warning_saves_and_puts_the_job_back(prepared, scontrol, tmp_path):
+    asked = scontrol()
+    running = started(prepared, tmp_path / "out")
+    running.send_signal(signal.SIGUSR1)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert f"since {launch.TIME_IS_UP}; saved, so the same command goes on" in said
+    assert asked() == ["requeue 123456"]
+
+
+def test_a_job_that_may_not_be_put_back_says_so(prepared, scontrol, tmp_path):
+    scontrol(requeue="echo 'Requested operation is presently disabled' >&2; exit 1")
+    running = started(prepared, tmp_path / "out")
+    running.send_signal(signal.SIGUSR1)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "scontrol requeue 123456 failed: Requested operation is presently disabled" in said
+
+
+def test_a_stop_that_was_asked_for_puts_nothing_back(prepared, scontrol, tmp_path):
+    scontrol()
+    running = started(prepared, tmp_path / "out")
+    running.send_signal(signal.SIGTERM)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130 and launch.TIME_IS_UP not in said
+    assert not (tmp_path / "asked").exists()
+
+
+def test_without_a_single_step_a_job_is_not_put_back_for_ever():
+    from twofour import parallel
+    from twofour.cli import Interrupted
+    from twofour.training import Training
+
+    def interrupted(begun, number):
+        run = Training.__new__(Training)
+        run.group, run.epoch, run.step, run._begun = parallel.Group(), 2, 5, begun
+        run._save = lambda: None
+        run.writer = type("Writer", (), {"wait": lambda self: None})()
+        with pytest.raises(Interrupted) as raised:
+            run._interrupt(number)
+        return raised.value
+
+    assert interrupted((2, 4), slurm.TIME_IS_NEARLY_UP).again
+    assert interrupted((1, 9), slurm.TIME_IS_NEARLY_UP).again
+    assert not interrupted((2, 4), signal.SIGTERM).again
+    stuck = interrupted((2, 5), slurm.TIME_IS_NEARLY_UP)
+    assert not stuck.again and "no time was left for a single step" in str(stuck)
+
