@@ -20,7 +20,9 @@ include: "workflow/rules/compare.smk"
 
 # Better now than after hours of training. (On a cluster the machine that submits need not have a GPU.)
 onstart:
-    if workflow.local_exec and not workflow.deployment_settings.deployment_method:
+    if not workflow.local_exec:
+        see_cluster()
+    elif not workflow.deployment_settings.deployment_method:
         see_doctor()
 
 

@@ -223,35 +223,18 @@ def put_back(run):
     run.cluster.run("scontrol", "requeue", run.job()["JobId"])
 
 
-def out_of_time(run):
-    """It hangs, until SLURM ends it. (SLURM counts in minutes.)"""
+def halted(run):
+    """It hangs until SLURM, which counts in minutes, goes on with it by a signal, or ends it."""
     for process in run.processes():
         process.send_signal(signal.SIGSTOP)
-
-
-def warned(run):
-    """SLURM's signal finds it halted, so that it is sure to have come."""
-    stopped = run.processes()
-    for process in stopped:
-        process.send_signal(signal.SIGSTOP)
-    pending = 1 << (signal.SIGUSR1 - 1)
-
-    def signalled():
-        status = [Path(f"/proc/{process.pid}/status").read_text() for process in stopped]
-        masks = [re.search(r"ShdPnd:\s*(\w+)", text)[1] for text in status]
-        return all(int(mask, 16) & pending for mask in masks)
-
-    run.cluster.wait(signalled, "warning", 120)
-    for process in stopped:
-        process.send_signal(signal.SIGCONT)
 
 
 # Name: what happens, options of Snakemake, and the number of jobs that it takes.
 MINUTES = ("--set-resources", "dense:runtime=attempt * 2 - 1")
 EVENTS = {
-    "time_limit": (out_of_time, MINUTES, 2),
+    "time_limit": (halted, MINUTES, 2),
     "warning": (
-        warned,
+        halted,
         ("--set-resources", "dense:runtime=2", "dense:slurm_extra='--signal=USR1@30'"),
         1,
     ),

@@ -143,3 +143,10 @@ def test_without_a_single_step_a_job_is_not_put_back_for_ever():
     stuck = interrupted((2, 5), slurm.TIME_IS_NEARLY_UP)
     assert not stuck.again and "no time was left for a single step" in str(stuck)
 
+
+def test_a_forgetful_squeue_is_told(scontrol):
+    scontrol(age=60)
+    assert "forgets jobs here 60 s" in slurm.forgets_jobs("squeue")
+    assert slurm.forgets_jobs("sacct") == ""
+    scontrol(age=300)
+    assert slurm.forgets_jobs("squeue") == ""

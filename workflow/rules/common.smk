@@ -131,6 +131,13 @@ def settings(stage):
     return lambda wildcards: stages.settings(stage, CONFIG)
 
 
+def see_cluster():
+    """Warn of what makes Snakemake wait for jobs of SLURM without end."""
+    command = getattr(workflow.executor_settings, "status_command", None)
+    if command and (warning := slurm.forgets_jobs(command)):
+        sys.stderr.write(f"warning: {warning}\n")
+
+
 def see_doctor():
     """Stop if this machine lacks something that the configuration needs."""
     done = subprocess.run(

@@ -21,6 +21,7 @@ TIME_IS_NEARLY_UP = signal.SIGUSR1
 # By which one process tells all those of a step, on all nodes, to save and end.
 STOP = signal.SIGUSR2
 _NODE = "TWOFOUR_NODE"  # set for the processes of on_each_node
+_LONGEST_PAUSE_S = 240  # between two questions of Snakemake's plugin, with something to spare
 _FIRST_PORT, _PORTS = 20_000, 10_000
 
 
@@ -75,6 +76,24 @@ def start_again() -> None:
         _scontrol("requeue", job)
     except TwoFourError as error:
         log.warning("%s; the same command goes on from the checkpoint", error)
+
+
+def forgets_jobs(status_command: str) -> str:
+    """What is wrong with asking for the states of jobs by this command; "" if nothing is.
+
+    Snakemake asks every three minutes at the least; a job that squeue has forgotten by then would
+    be waited for without end.
+    """
+    try:
+        found = re.search(r"MinJobAge\s*=\s*(\d+)", _scontrol("show", "config"))
+    except TwoFourError as error:
+        return str(error)
+    if status_command != "squeue" or not found or int(found[1]) >= _LONGEST_PAUSE_S:
+        return ""
+    return (
+        f"SLURM forgets jobs here {found[1]} s after they have ended (MinJobAge), which may be "
+        "before Snakemake asks for them; use --slurm-status-command sacct"
+    )
 
 
 def allotted_cores() -> int | None:
