@@ -67,6 +67,13 @@ rule build:
         f"{RESULTS}/logs/build.{{model}}.{{backend}}-{{precision}}.log",
     benchmark:
         f"{RESULTS}/logs/build.{{model}}.{{backend}}-{{precision}}.tsv"
+    # On a cluster, what takes seconds is done in the job that exports the model.
+    group:
+        lambda wildcards: (
+            "build.{model}.{backend}-{precision}".format(**wildcards)
+            if gpus(wildcards)
+            else f"files.{wildcards.model}"
+        )
     conda:
         COMPUTE_CONDA
     container:
