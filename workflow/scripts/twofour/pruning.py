@@ -31,14 +31,37 @@ def mask_1d(weight: np.ndarray) -> np.ndarray:
     sort of float64 puts last are kept. (Which of them is up to the processor; a stable sort would
     not be Paddle's mask.)
     """
-    rows, restore = _matrix(weight)
-    groups = _pad(rows, 1).reshape(-1, GROUP)
-    mask = np.ones(groups.shape, dtype=bool)
-    for start in range(0, len(groups), _CHUNK):
-        part = np.abs(groups[start : start + _CHUNK].astype(np.float64))
-        smallest = np.argsort(part, axis=1)[:, : GROUP - KEPT]
-        np.put_along_axis(mask[start : start + _CHUNK], smallest, False, axis=1)
-    return restore(mask.reshape(len(rows), -1)[:, : rows.shape[1]])
+    axis = input_axis(weight.shape)
+    magnitude = _pad(np.abs(weight), axis)
+    before, after = (
+        int(np.prod(part)) for part in (magnitude.shape[:axis], weight.shape[axis + 1 :])
+    )
+    groups = magnitude.reshape(before, -1, GROUP, after)
+    mask = np.empty(groups.shape, dtype=bool)
+    step = max(1, _CHUNK * GROUP // (groups.shape[1] * after))
+    for start in range(0, before, step):
+        _keep_two(groups[start : start + step], mask[start : start + step])
+    return mask.reshape(magnitude.shape).take(range(weight.shape[axis]), axis=axis)
+
+
+def _keep_two(groups: np.ndarray, kept: np.ndarray) -> None:
+    """Set ``kept`` for the 2 largest along axis 2 of ``groups`` [before, n, 4, after]."""
+    parts = [np.ascontiguousarray(groups[:, :, i]) for i in range(GROUP)]
+    above = {(i, j): parts[i] > parts[j] for i, j in itertools.permutations(range(GROUP), 2)}
+    count = np.zeros(parts[0].shape, dtype=np.int8)
+    for i in range(GROUP):
+        x, y, z = (above[j, i] for j in range(GROUP) if j != i)
+        fits = ~((x & y) | (x & z) | (y & z))  # at most one is larger
+        kept[:, :, i] = fits
+        count += fits
+    # Equal magnitudes that contend for the last place.
+    tied = np.nonzero(count != KEPT)
+    if len(tied[0]):
+        first, group, last = tied
+        part = groups[first, group, :, last].astype(np.float64)
+        chosen = np.ones(part.shape, dtype=bool)
+        np.put_along_axis(chosen, np.argsort(part, axis=1)[:, : GROUP - KEPT], False, axis=1)
+        kept[first, group, :, last] = chosen
 
 
 def mask_2d_greedy(weight: np.ndarray) -> np.ndarray:
@@ -47,21 +70,47 @@ def mask_2d_greedy(weight: np.ndarray) -> np.ndarray:
     One fits while fewer than 2 are kept in its row and in its column. Such a choice can end with
     7 or even 6 of the 8 that are possible. Equal magnitudes are taken in the order of the block.
     """
+    cells = GROUP * GROUP
+    two, high = np.uint16(2), np.uint16(2 * GROUP)
 
     def keep(blocks: np.ndarray) -> np.ndarray:
-        order = np.argsort(-blocks, axis=1, kind="stable")
-        index = np.arange(len(blocks))
-        kept = np.zeros(blocks.shape, dtype=bool)
-        rows, columns = (np.zeros((len(blocks), GROUP), dtype=np.int8) for _ in range(2))
-        for cell in order.T:
-            row, column = np.divmod(cell, GROUP)
-            fits = (rows[index, row] < KEPT) & (columns[index, column] < KEPT)
-            rows[index, row] += fits
-            columns[index, column] += fits
-            kept[index, cell] = fits
-        return kept
+        # A magnitude of fp32 leaves the low bits of a float64 free: there goes the cell, so that
+        # sorting the one sorts both, the earlier of two equal ones first.
+        keys = np.ascontiguousarray(blocks.T)
+        keys.view(np.int64)[:] |= np.arange(cells - 1, -1, -1)[:, None]
+        larger = np.empty(len(blocks))
+        for i, j in _SORT_16:
+            np.maximum(keys[i], keys[j], out=larger)
+            np.minimum(keys[i], keys[j], out=keys[j])
+            keys[i] = larger
+        order = (cells - 1 - (keys.view(np.int64) & (cells - 1))).astype(np.uint16)
+        # Two bits for each row count how many it keeps, then two for each column.
+        state, kept = (np.zeros(len(blocks), dtype=np.uint16) for _ in range(2))
+        for cell in order:
+            row, column = (cell >> two) * two, (cell & np.uint16(GROUP - 1)) * two + high
+            adds = (np.uint16(1) << row) | (np.uint16(1) << column)
+            fits = (state & (adds << np.uint16(1))) == 0
+            state += adds * fits
+            kept |= fits.astype(np.uint16) << cell
+        return (kept[:, None] >> np.arange(cells, dtype=np.uint16) & np.uint16(1)).astype(bool)
 
     return _by_blocks(weight, keep)
+
+
+# Comparisons that sort 16 values, whatever they are (60, the fewest known: D. E. Knuth, The Art of
+# Computer Programming, volume 3, section 5.3.4).
+_SORT_16 = (
+    *((0, 13), (1, 12), (2, 15), (3, 14), (4, 8), (5, 6), (7, 11), (9, 10)),
+    *((0, 5), (1, 7), (2, 9), (3, 4), (6, 13), (8, 14), (10, 15), (11, 12)),
+    *((0, 1), (2, 3), (4, 5), (6, 8), (7, 9), (10, 11), (12, 13), (14, 15)),
+    *((0, 2), (1, 3), (4, 10), (5, 11), (6, 7), (8, 9), (12, 14), (13, 15)),
+    *((1, 2), (3, 12), (4, 6), (5, 7), (8, 10), (9, 11), (13, 14)),
+    *((1, 4), (2, 6), (5, 8), (7, 10), (9, 13), (11, 14)),
+    *((2, 4), (3, 6), (9, 12), (11, 13)),
+    *((3, 5), (6, 8), (7, 9), (10, 12)),
+    *((3, 4), (5, 6), (7, 8), (9, 10), (11, 12)),
+    *((6, 7), (8, 9)),
+)
 
 
 def mask_2d_best(weight: np.ndarray) -> np.ndarray:
@@ -122,7 +171,7 @@ def _by_blocks(weight: np.ndarray, keep: Mask) -> np.ndarray:
 def _pad(matrix: np.ndarray, axis: int) -> np.ndarray:
     """Zeros appended along ``axis`` up to a multiple of 4."""
     missing = -matrix.shape[axis] % GROUP
-    widths = [(0, missing if a == axis else 0) for a in range(2)]
+    widths = [(0, missing if a == axis else 0) for a in range(matrix.ndim)]
     return np.pad(matrix, widths) if missing else matrix
 
 
