@@ -113,6 +113,9 @@ class Training:
                 f"train.precision is {precision}, but the training graph came out as "
                 f"{self.program.precision}; this is a fault of the program, please report it"
             )
+        self._step_program = program.runnable(self.program.main, machine.device)
+        if self.program.partial:
+            self._partial_program = program.runnable(self.program.partial, machine.device)
         self.place = group.place
         self.executor = paddle.static.Executor(self.place)
         self.program.start(self.executor, self.place)
@@ -334,7 +337,7 @@ class Training:
                 decay = recipe.ema_decay(update, self.settings["train"]["ema"])
                 feed[program.EMA_DECAY] = np.asarray([decay], dtype=np.float32)
             wanted = [self.program.loss] if show and last else []
-            part = self.program.main if last else self.program.partial
+            part = self._step_program if last else self._partial_program
             with self.group.watched():
                 fetched = self.executor.run(part, feed=feed, fetch_list=wanted)
         return fetched
