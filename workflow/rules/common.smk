@@ -90,8 +90,9 @@ def cores(processes=1, every=False):
     return number
 
 
-# What a training asks a cluster for: GPUs, or several nodes, on which it starts its processes itself.
-TRAINING = {"gpu": PROCESSES if ON_GPU else 0}
+# What a training asks a cluster for: GPUs of one node, or several nodes, on which it starts its
+# processes itself.
+TRAINING = {"nodes": 1, "gpu": PROCESSES if ON_GPU else 0}
 if HARDWARE["nodes"] > 1:
     TRAINING = {"nodes": HARDWARE["nodes"], "tasks": HARDWARE["nodes"], "mpi": "srun"}
     if ON_GPU:
