@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -95,6 +96,11 @@ def snakemake(folder: Path, *arguments, check: bool = True) -> subprocess.Comple
     )
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done
+
+
+def named_rules(said: str) -> set[str]:
+    """Rules whose jobs Snakemake names, in groups or alone."""
+    return set(re.findall(r"^\s*(?:local)?rule (\w+):", said, re.M)) - {"all"}
 
 
 @pytest.fixture(scope="session")

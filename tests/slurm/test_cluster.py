@@ -17,7 +17,7 @@ import pandas as pd
 import psutil
 import pytest
 import yaml
-from conftest import ROOT, TINY, make_images, merged, snakemake
+from conftest import ROOT, TINY, make_images, merged, named_rules, snakemake
 
 LACKING = clusters.lacking()
 pytestmark = [
@@ -95,10 +95,6 @@ def jobs_of(cluster, folder) -> list[dict[str, str]]:
     return [job for job in cluster.jobs() if job["WorkDir"] == str(folder)]
 
 
-def planned(said) -> set[str]:
-    return set(re.findall(r"^(?:local)?rule (\w+):", said, re.M)) - {"all"}
-
-
 # --- the whole chain ---
 
 
@@ -129,8 +125,8 @@ def test_the_same_results_as_locally(chain):
 def test_up_to_date_on_the_other_side(cluster, chain):
     there, here = chain
     done = locally(there, "-n")
-    assert planned(done.stdout + done.stderr) == set()
-    assert planned(on_cluster(cluster, here, "-n")) == set()
+    assert named_rules(done.stdout + done.stderr) == set()
+    assert named_rules(on_cluster(cluster, here, "-n")) == set()
 
 
 def test_independent_work_runs_side_by_side_and_benchmarks_alone(cluster, chain):

@@ -1,7 +1,6 @@
 """Several processes, another environment, ImageNet and given weights, through Snakemake."""
 
 import json
-import re
 import shutil
 import sys
 
@@ -9,7 +8,7 @@ from twofour import dataset
 
 import pytest
 import yaml
-from conftest import ROOT, TINY, make_images, merged, snakemake
+from conftest import ROOT, TINY, make_images, merged, named_rules, snakemake
 from test_imagenet import WORDS, deliver
 
 pytestmark = pytest.mark.workflow
@@ -30,7 +29,7 @@ def run(folder, *arguments, **options):
 
 
 def planned(done) -> set[str]:
-    return set(re.findall(r"^(?:local)?rule (\w+):", done.stdout + done.stderr, re.M))
+    return named_rules(done.stdout + done.stderr)
 
 
 def test_two_processes_and_a_log_where_the_readme_says(tmp_path):

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT, TINY, make_images, merged, program, snakemake
+from conftest import ROOT, TINY, make_images, merged, named_rules, program, snakemake
 
 pytestmark = pytest.mark.workflow
 RUN = "results/tiny"
@@ -36,7 +36,7 @@ def planned(folder, changes=None, *arguments) -> set[str]:
     path = folder / "changed.yaml"
     path.write_text(yaml.safe_dump(config))
     done = snakemake(folder, "--configfile", "changed.yaml", "--cores", 2, "-n", *arguments)
-    return set(re.findall(r"^(?:local)?rule (\w+):", done.stdout + done.stderr, re.M)) - {"all"}
+    return named_rules(done.stdout + done.stderr)
 
 
 ARTIFACTS = [
@@ -324,7 +324,7 @@ def test_changed_module_reruns_exactly_its_stages(run, module, tmp_path):
     done = snakemake(
         run, "-s", copy / "Snakefile", "--configfile", "config.yaml", "--cores", 2, "-n"
     )
-    rules = set(re.findall(r"^(?:local)?rule (\w+):", done.stdout + done.stderr, re.M)) - {"all"}
+    rules = named_rules(done.stdout + done.stderr)
     assert rules == MODULES[module]
     assert (
         path.relative_to(copy).as_posix().startswith(sources.SCRIPTS.relative_to(ROOT).as_posix())
@@ -473,7 +473,7 @@ def test_changed_permutation_reruns_from_it(run, branched, tmp_path):
     path.write_text(path.read_text() + "\n# changed\n")
     arguments = ("--configfile", "branched.yaml", "--cores", 2, "-n")
     done = snakemake(run, "-s", copy / "Snakefile", *arguments)
-    rules = set(re.findall(r"^(?:local)?rule (\w+):", done.stdout + done.stderr, re.M)) - {"all"}
+    rules = named_rules(done.stdout + done.stderr)
     assert rules == {"permuted", *PRUNED}
 
 
