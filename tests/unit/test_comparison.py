@@ -59,6 +59,21 @@ def test_each_algorithm_has_its_sentence_and_equal_backends_share_one():
     assert "from paddle and onnxruntime, which run dense kernels" in text
 
 
+def test_fastest_backend_is_named_for_each_batch_size():
+    def fast(model, backend, batch_size, rate):
+        return {**row(model, backend), "batch_size": batch_size, "throughput_img_s": rate}
+
+    rows = [
+        fast(model, backend, batch_size, rate)
+        for model in ("dense", "pruned", "sparse")
+        for backend, rates in {"openvino": (90, 70), "onnxruntime": (80, 75)}.items()
+        for batch_size, rate in zip((1, 8), rates)
+    ]
+    text = words(*rows)
+    assert "openvino fp16 at batch 1 (90 img/s); onnxruntime fp16 at batch 8 (75 img/s)." in text
+    assert "Fastest" not in words(row("dense"), row("pruned"), row("sparse"))
+
+
 def test_columns_that_nothing_was_measured_of_are_not_shown():
     without = pd.DataFrame([row("dense")])[comparison.COLUMNS]
     assert "GPU alone" not in comparison.headings(without)

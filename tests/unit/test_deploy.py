@@ -8,6 +8,7 @@ from twofour import config, deploy, hardware
 from twofour.deploy import onnxruntime, paddle_trt, profiles, sparsity_log, tensorrt
 from twofour.errors import TwoFourError
 
+import numpy as np
 import pytest
 from conftest import SCRIPTS, program
 
@@ -87,7 +88,7 @@ def test_missing_libraries_are_named(monkeypatch):
 
 
 def test_backends_load_without_the_libraries_that_they_use():
-    libraries = ("paddle", "tensorrt", "cuda", "onnxruntime")
+    libraries = ("paddle", "tensorrt", "cuda", "onnxruntime", "openvino")
     code = (
         "import sys\n"
         f"for name in {libraries!r}: sys.modules[name] = None\n"
@@ -259,8 +260,28 @@ def test_build_of_another_model_is_refused(exported, tmp_path):
         deploy.load(exported, tmp_path / "built", machine)
 
 
-def test_corrupt_onnx_is_one_sentence(exported, tmp_path):
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_corrupt_onnx_is_one_sentence(name, exported, tmp_path):
     (exported / "model.onnx").write_bytes(b"junk")
     machine = hardware.Hardware("cpu", "some CPU", 1)
-    with pytest.raises(TwoFourError, match="onnxruntime cannot load"):
-        deploy.build("onnxruntime", "fp32", exported, tmp_path / "built", machine)
+    with pytest.raises(TwoFourError, match=f"{name} cannot load"):
+        deploy.build(name, "fp32", exported, tmp_path / "built", machine)
+
+
+def test_openvino_agrees_with_onnxruntime_at_changing_batch_sizes(exported, tmp_path):
+    machine = hardware.Hardware("cpu", "some CPU", 1)
+    shape = _shape(exported)
+    ours, reference = (
+        deploy.backend(name).load(exported, tmp_path, "fp32", machine)
+        for name in ("openvino", "onnxruntime")
+    )
+    for images in (1, 3, 1):
+        batch = np.random.default_rng(images).standard_normal((images, *shape)).astype(np.float32)
+        np.testing.assert_allclose(ours(batch), reference(batch), atol=1e-5)
+
+
+def _shape(model):
+    import onnx
+
+    dimensions = onnx.load(str(model / "model.onnx")).graph.input[0].type.tensor_type.shape.dim
+    return [d.dim_value for d in dimensions[1:]]

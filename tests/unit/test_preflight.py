@@ -18,7 +18,7 @@ A100 = {
 H100 = {**A100, "name": "NVIDIA H100 80GB HBM3", "compute_cap": "9.0"}
 PACKAGED = {(6, 1), (7, 0), (7, 5), (8, 0), (8, 6)}  # what the packaged PaddlePaddle has code for
 PACKAGES = {
-    **dict.fromkeys(("numpy", "pandas", "pillow", "onnx", "onnxruntime"), "1.0"),
+    **dict.fromkeys(("numpy", "pandas", "pillow", "onnx", "onnxruntime", "openvino"), "1.0"),
     "nvidia-dali-cuda110": "1.34.0",
     "protobuf": "5.29.6",
 }

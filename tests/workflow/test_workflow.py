@@ -82,7 +82,7 @@ def test_table(run):
 
 def test_deployed_models_agree_with_the_training_graph_and_its_record(run):
     for model in ("dense", "pruned", "sparse"):
-        for backend in ("paddle", "onnxruntime"):
+        for backend in ("paddle", "onnxruntime", "openvino"):
             result = json.loads(
                 (run / RUN / "evaluation" / model / f"{backend}-fp32.json").read_text()
             )
@@ -305,6 +305,7 @@ MODULES = {
     "comparison": COMPARED,
     "plots": COMPARED - {"comparison"},
     "deploy.onnxruntime": BUILT,
+    "deploy.openvino": BUILT,
     "deploy.profiles": DEPLOYED,
     "deploy.tensorrt": set(),
     "metrics": DENSE,

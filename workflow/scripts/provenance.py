@@ -24,6 +24,7 @@ PACKAGES = (
     "nvidia-dali-cuda110",
     "onnx",
     "onnxruntime",
+    "openvino",
     "paddle2onnx",
     "paddlepaddle",
     "paddlepaddle-gpu",

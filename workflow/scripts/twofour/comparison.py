@@ -194,7 +194,7 @@ def markdown(table: pd.DataFrame, text: str) -> str:
 
 def words(table: pd.DataFrame) -> str:
     """One paragraph: what the sparsity cost and bought, computed from the table."""
-    return " ".join([*_accuracy_words(table), *_speed_words(table)])
+    return " ".join([*_accuracy_words(table), *_speed_words(table), *_fastest_words(table)])
 
 
 def _accuracy_words(table: pd.DataFrame) -> list[str]:
@@ -256,6 +256,20 @@ def _speed_words(table: pd.DataFrame) -> list[str]:
             "noise."
         )
     return sentences
+
+
+def _fastest_words(table: pd.DataFrame) -> list[str]:
+    """Which backend ran the sparse models fastest, by batch size; nothing if there is only one."""
+    sparse = table[table["model"].map(names.kind) == SPARSE]
+    if len(sparse[["backend", "precision"]].drop_duplicates()) < 2:
+        return []
+    best = sparse.loc[sparse.groupby("batch_size")["throughput_img_s"].idxmax()]
+    won: dict[str, list[str]] = {}
+    for _, row in best.iterrows():
+        case = f"{row['batch_size']} ({row['throughput_img_s']:.0f} img/s)"
+        won.setdefault(f"{row['backend']} {row['precision']}", []).append(case)
+    cases = [f"{case} at batch {_list(batches)}" for case, batches in won.items()]
+    return [f"Fastest with 2:4 sparse weights: {'; '.join(cases)}."]
 
 
 def _range(ratios: list[float]) -> str:

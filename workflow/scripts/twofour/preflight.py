@@ -22,7 +22,16 @@ from .deploy.tensorrt import TESTED_VERSIONS
 OK, NOTE, PROBLEM = "ok", "note", "problem"
 
 # Package: the versions that work, and whether a stage needs it for this configuration.
-PACKAGES = ("numpy", "pandas", "pillow", "onnx", "onnxruntime", "nvidia-dali-cuda110", "protobuf")
+PACKAGES = (
+    "numpy",
+    "pandas",
+    "pillow",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "nvidia-dali-cuda110",
+    "protobuf",
+)
 GPU_BACKENDS = ("tensorrt", "tensorrt_sparse", "paddle_trt")
 # Names by which PaddlePaddle opens CUDA's libraries, and the major version that 2.6 was built with.
 CUDA_LIBRARIES = ("libcudart.so", "libcublas.so", "libcudnn.so", "libcurand.so", "libcusolver.so")

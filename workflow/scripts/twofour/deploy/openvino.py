@@ -1,0 +1,73 @@
+"""OpenVINO: Intel's inference library, on most CPUs the fastest for convolutional networks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import TwoFourError
+from ..hardware import Hardware
+from . import ONNX, Predictor
+from .profiles import Profile
+
+PRECISIONS = {"cpu": ("fp32",)}
+SPARSE_KERNELS = False
+NOTE = "dense kernels: there are none here that skip the zeros of 2:4 weights"
+SOURCES = (ONNX,)
+FOR_BATCHES = False
+
+
+def require() -> None:
+    """Nothing is needed beyond OpenVINO itself."""
+
+
+def identity(machine: Hardware) -> dict:
+    """Nothing is built, so nothing depends on the machine."""
+    return {}
+
+
+def build(
+    model: Path, out: Path, precision: str, machine: Hardware, batches: Iterable[Profile]
+) -> dict:
+    """Nothing to build: the ONNX file is loaded as it is. Loads it once to see that it can."""
+    import openvino
+
+    load(model, out, precision, machine)
+    return {"version": openvino.__version__, "files": [str(model / ONNX)]}
+
+
+def load(model: Path, out: Path, precision: str, machine: Hardware) -> Predictor:
+    """A predictor for the ONNX file in the folder ``model``.
+
+    It is compiled for the batch size of each batch anew, which is faster than one model for all
+    sizes, and remembers the last.
+    """
+    import openvino
+
+    try:
+        core = openvino.Core()
+        network = core.read_model(str(model / ONNX))
+    except Exception as error:  # it has only one kind, RuntimeError, for everything
+        raise TwoFourError(f"openvino cannot load {model / ONNX}: {error}") from error
+    settings = {
+        # Else processors with bfloat16 compute in it, and the figures would not be fp32's.
+        "INFERENCE_PRECISION_HINT": "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": machine.threads,
+        "NUM_STREAMS": 1,
+        # Jobs side by side would else all be pinned to the machine's first cores.
+        "ENABLE_CPU_PINNING": False,
+    }
+    compiled = {}
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        if len(images) not in compiled:
+            compiled.clear()
+            network.reshape(list(images.shape))
+            compiled[len(images)] = core.compile_model(network, "CPU", settings)
+        (request,) = compiled.values()
+        return request(np.ascontiguousarray(images, np.float32))[0]
+
+    return predict
