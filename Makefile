@@ -7,6 +7,7 @@ CONFIG ?=
 ENV ?= cpu
 VENV := .venv
 GPU_VENV := .venv-gpu
+BENCH_VENV := .venv-bench
 BIN := $(VENV)/bin
 ENVIRONMENTS := $(VENV)/.installed $(if $(filter gpu,$(ENV)),$(GPU_VENV)/.installed)
 ifeq ($(filter cpu gpu,$(ENV)),)
@@ -17,7 +18,7 @@ GIVEN_CONFIG := $(if $(CONFIG),--configfile "$(CONFIG)")
 IN_GPU_ENV := $(if $(filter gpu,$(ENV)),--config 'hardware={"environment": "$(CURDIR)/$(GPU_VENV)"}')
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake
 
-.PHONY: run doctor gpu-environment test test-faults lint clean lock unlock configuration
+.PHONY: run doctor gpu-environment test test-faults bench lint clean lock unlock configuration
 
 run: $(ENVIRONMENTS) configuration
 	@$(SNAKEMAKE) $(GIVEN_CONFIG) $(IN_GPU_ENV)
@@ -39,6 +40,10 @@ test: $(VENV)/.installed
 test-faults: $(VENV)/.installed
 	@$(BIN)/python -m pytest tests/faults -m "long or not long" -s
 
+# All benchmarks (about an hour), or some: make bench ROWS="loader infer"
+bench: $(BENCH_VENV)/.installed
+	@PATH="$(CURDIR)/$(BENCH_VENV)/bin:$$PATH" $(BENCH_VENV)/bin/python benchmarks/run.py $(ROWS)
+
 lint: $(VENV)/.installed
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -57,6 +62,9 @@ $(VENV)/.installed: envs/cpu/requirements.txt envs/setup.sh
 
 $(GPU_VENV)/.installed: envs/gpu/requirements.txt envs/gpu/environment.post-deploy.sh envs/setup.sh
 	@sh envs/setup.sh "$(GPU_PYTHON)" "$(GPU_VENV)" gpu
+
+$(BENCH_VENV)/.installed: envs/cpu/requirements.txt benchmarks/requirements.txt envs/setup.sh
+	@sh envs/setup.sh "$(PYTHON)" "$(BENCH_VENV)" bench
 
 # Needs uv (https://docs.astral.sh/uv/).
 lock:

@@ -1,8 +1,9 @@
 #!/bin/sh
-# Make the virtual environment: setup.sh PYTHON FOLDER KIND, with KIND cpu or gpu
+# Make the virtual environment: setup.sh PYTHON FOLDER KIND, with KIND cpu, gpu or bench
 # One sentence says what is missing, where something is.
 python=$1 folder=$2 kind=$3
 requirements=envs/$kind/requirements.txt
+[ "$kind" != bench ] || requirements=envs/cpu/requirements.txt # and the benchmarks' peers
 case $kind in
 gpu) versions="3.10" variable=GPU_PYTHON size="8 GB" why="TensorRT 8.5.3 exists for Python 3.10, and for no later one" ;;
 *) versions="3.11 3.12" variable=PYTHON size="1.5 GB" why="PaddlePaddle 2.6 and Snakemake 9 both exist for 3.11 and 3.12 only" ;;
@@ -34,5 +35,8 @@ rm -rf "$folder"
     fail "installation failed, see above; run the same command again when the cause is gone"
 if [ "$kind" = gpu ]; then
     sh envs/gpu/environment.post-deploy.sh "$folder" || exit 1
+elif [ "$kind" = bench ]; then
+    "$folder/bin/pip" install --quiet --disable-pip-version-check -r benchmarks/requirements.txt ||
+        fail "installation of the peers failed, see above; run the same command again when the cause is gone"
 fi
 touch "$folder/.installed"

@@ -1,0 +1,44 @@
+#!/usr/bin/env python3
+"""The training data path, 500×375 JPEG files to batches of 224×224, against its limit and peers."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pictures
+import turns
+
+IMAGES, BATCH = 512, 32
+PEERS = {
+    "paddle_opencv": "paddle.io.DataLoader with OpenCV",
+    "paddle_pillow": "paddle.io.DataLoader with Pillow",
+    "torch_pillow": "torch DataLoader with Pillow",
+}
+
+
+def rows() -> list[dict]:
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        pictures.make(Path(folder), IMAGES, 500, 375)
+        for threads in (1, 2):
+            who = ("ours", "dali", *PEERS)
+            rates = turns.measure(
+                {name: ("load.py", name, folder, BATCH, threads) for name in who},
+                rounds=9,
+                cores=threads,
+            )
+            case = f"{threads} thread{'s' * (threads > 1)}"
+            for name, (title, aim) in {
+                "dali": ("bare DALI pipeline (limit)", 0.97),
+                **{peer: (title, 2) for peer, title in PEERS.items()},
+            }.items():
+                limit = (turns.AT_LEAST, aim)
+                found.append(
+                    turns.row("loader", case, "img/s", rates["ours"], title, rates[name], limit)
+                )
+    return found
+
+
+if __name__ == "__main__":
+    turns.main(__doc__, rows)

@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+"""Run the benchmarks one after another and put them into results.json and the table of README.md.
+
+    python benchmarks/run.py [ROW ...]
+
+Rows that are not run keep what results.json has of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import turns
+
+sys.path.insert(0, str(turns.SCRIPTS))
+
+ROWS = ("loader", "masks")
+RESULTS, README = turns.HERE / "results.json", turns.HERE / "README.md"
+BEGIN, END = "<!-- results.json -->", "<!-- end -->"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"some of {', '.join(ROWS)}")
+    chosen = parser.parse_args().rows or ROWS
+    unknown = sorted(set(chosen) - set(ROWS))
+    if unknown:
+        parser.error(f"there is no row {', '.join(unknown)}; choose from {', '.join(ROWS)}")
+    known = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    for name in chosen:
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "row.json"
+            script = turns.HERE / f"{name}.py"
+            done = subprocess.run([sys.executable, str(script), "--out", str(out)], check=False)
+            if done.returncode:
+                sys.exit(f"error: benchmarks/{name}.py failed, see above; the others are kept")
+            known[name] = {"machine": _machine(), "rows": json.loads(out.read_text())}
+        known = {row: known[row] for row in ROWS if row in known}
+        RESULTS.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+        README.write_text(_with_table(README.read_text(encoding="utf-8"), known), encoding="utf-8")
+
+
+def _machine() -> dict:
+    from twofour import hardware
+
+    return {
+        "processor": hardware.cpu_name(),
+        "cores": hardware.cores(),
+        "python": platform.python_version(),
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def _with_table(text: str, known: dict) -> str:
+    head, _, rest = text.partition(BEGIN)
+    tail = rest.partition(END)[2]
+    lines = ["| row | case | ours | against | ratio | lowest to highest | aim | command |"]
+    lines.append("|---" * 8 + "|")
+    for name, found in known.items():
+        for row in found["rows"]:
+            lines.append(
+                f"| `{name}` | {row['case']} | {row['ours']:.4g} {row['unit']} | "
+                f"{row['against']}, {row['theirs']:.4g} | {row['ratio']:.3g} × | "
+                f"{row['ratio_low']:.3g} to {row['ratio_high']:.3g} | {_aim(row)} | "
+                f"`make bench ROWS={name}` |"
+            )
+    table = "\n".join(lines)
+    return f"{head}{BEGIN}\n\n{table}\n\n{END}{tail}"
+
+
+def _aim(row: dict) -> str:
+    if row["aim"] is None:
+        return ""
+    return f"{row['aim']}{'' if row['met'] else ', not met'}"
+
+
+if __name__ == "__main__":
+    main()

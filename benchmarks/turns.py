@@ -1,0 +1,131 @@
+"""Contestants that are measured in turns, each in a process of its own, and what came of it.
+
+A contestant is a program in benchmarks/contestants that calls :func:`serve`. The processes wait
+while another one has its turn, so that libraries do not meet in one process and whatever else the
+machine does meets all of them alike. Ratios are taken within a round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+SCRIPTS = HERE.parent / "workflow" / "scripts"
+ROUNDS = 5
+REST_S = 0.3  # until the threads of the last one have stopped spinning
+AT_LEAST, AT_MOST = "≥", "≤"
+
+
+def serve(turn: Callable[[], float]) -> None:
+    """Be a contestant: run ``turn`` whenever asked, and tell its result (img/s or seconds)."""
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print
+    turn()  # warm-up
+    print(json.dumps("ready"), file=out, flush=True)
+    for _ in sys.stdin:
+        print(json.dumps(turn()), file=out, flush=True)
+
+
+def measure(
+    contestants: Mapping[str, Sequence], rounds: int = ROUNDS, cores: int | None = None
+) -> dict[str, list[float]]:
+    """The results of each contestant by round; a contestant is a program's name and arguments.
+
+    With ``cores`` each may use that many of the machine's only.
+    """
+    allowed = sorted(os.sched_getaffinity(0))[:cores]
+    running = {
+        name: subprocess.Popen(
+            [sys.executable, str(HERE / "contestants" / program), *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(SCRIPTS)])},
+            preexec_fn=lambda: os.sched_setaffinity(0, allowed),
+        )
+        for name, (program, *arguments) in contestants.items()
+    }
+    try:
+        for name, process in running.items():
+            _answer(name, process)
+        results: dict[str, list[float]] = {name: [] for name in running}
+        for _ in range(rounds):
+            for name, process in running.items():
+                time.sleep(REST_S)
+                process.stdin.write("go\n")
+                process.stdin.flush()
+                results[name].append(_answer(name, process))
+        return results
+    finally:
+        for process in running.values():
+            process.kill()
+            process.wait()
+
+
+def _answer(name: str, process: subprocess.Popen):
+    line = process.stdout.readline()
+    if not line:
+        raise SystemExit(f"error: the contestant {name} ended; its messages are above")
+    return json.loads(line)
+
+
+def row(
+    name: str,
+    case: str,
+    unit: str,
+    ours: Sequence[float],
+    against: str,
+    theirs: Sequence[float],
+    aim: tuple[str, float] | None,
+    **more,
+) -> dict:
+    """A line of the table: ours over theirs, the median of the rounds' ratios."""
+    ratios = [a / b for a, b in zip(ours, theirs)]
+    ratio = statistics.median(ratios)
+    found = {
+        "name": name,
+        "case": case,
+        "unit": unit,
+        "ours": statistics.median(ours),
+        "against": against,
+        "theirs": statistics.median(theirs),
+        "ratio": ratio,
+        "ratio_low": min(ratios),
+        "ratio_high": max(ratios),
+        "rounds": len(ratios),
+        "aim": f"{aim[0]} {aim[1]:g}" if aim else None,
+        "met": None if not aim else ratio >= aim[1] if aim[0] == AT_LEAST else ratio <= aim[1],
+        **more,
+    }
+    print(
+        f"{name}, {case}: {found['ours']:.4g} {unit}, {against} {found['theirs']:.4g}, "
+        f"ratio {ratio:.3g} ({min(ratios):.3g} to {max(ratios):.3g})"
+        + (f", aim {found['aim']}" if aim else ""),
+        flush=True,
+    )
+    return found
+
+
+def growth(sizes: Sequence[float], costs: Sequence[float]) -> float:
+    """The exponent k of the least-squares fit cost ~ size^k."""
+    return float(np.polyfit(np.log(sizes), np.log(costs), 1)[0])
+
+
+def main(doc: str, rows: Callable[[], list[dict]]) -> None:
+    """The command line of a row's script."""
+    parser = argparse.ArgumentParser(description=doc)
+    parser.add_argument("--out", metavar="FILE", help="write the results as JSON")
+    options = parser.parse_args()
+    found = rows()
+    if options.out:
+        Path(options.out).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
