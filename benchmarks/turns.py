@@ -116,6 +116,28 @@ def row(
     return found
 
 
+def growth_row(name: str, case: str, sizes: Sequence[float], costs: Sequence[float]) -> dict:
+    """A line of the table: the fitted exponent of the growth, 1 being linear."""
+    exponent = growth(sizes, costs)
+    shown = " / ".join(f"{size:g}" for size in sizes)
+    more = {"sizes": list(sizes), "costs": list(costs)}
+    case, aim = f"growth, {case} ({shown})", (AT_MOST, 1.1)
+    return row(name, case, "(exponent)", [exponent], "linear", [1.0], aim, **more)
+
+
+def not_run(name: str, case: str, against: str, aim: tuple[str, float] | None) -> dict:
+    """A line of the table for what this machine lacks the hardware for."""
+    print(f"{name}, {case}: not run, there is no GPU here", flush=True)
+    return {
+        "name": name,
+        "case": case,
+        "against": against,
+        "ours": None,
+        "aim": f"{aim[0]} {aim[1]:g}" if aim else None,
+        "met": None,
+    }
+
+
 def growth(sizes: Sequence[float], costs: Sequence[float]) -> float:
     """The exponent k of the least-squares fit cost ~ size^k."""
     return float(np.polyfit(np.log(sizes), np.log(costs), 1)[0])

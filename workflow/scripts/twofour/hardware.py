@@ -25,6 +25,9 @@ _GPU_FLAGS = {
     "FLAGS_cudnn_exhaustive_search": "1",  # the fastest algorithm of each convolution, by trying
     "FLAGS_conv_workspace_size_limit": "4096",  # MB that it may use
 }
+# PaddlePaddle runs operators that do not need each other at the same time, each with threads of its
+# own: on CPUs that takes three times the memory and up to half the speed (benchmarks/README.md).
+_CPU_FLAGS = {"FLAGS_new_executor_serial_run": "1"}
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _ORDER = "CUDA_DEVICE_ORDER"  # CUDA's own is the fastest first, nvidia-smi's is by the bus
 _SELECTED = "FLAGS_selected_gpus"  # paddle.distributed.launch gives each process its GPU
@@ -270,7 +273,8 @@ def start(settings: dict, training: bool = False) -> Hardware:
     number = str(machine.threads)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = number
-    for name, value in {**_GPU_FLAGS, _ORDER: "PCI_BUS_ID"}.items():
+    flags = _GPU_FLAGS if machine.device == "gpu" else _CPU_FLAGS
+    for name, value in {**flags, _ORDER: "PCI_BUS_ID"}.items():
         os.environ.setdefault(name, value)
     import_paddle()
     if machine.device == "gpu":

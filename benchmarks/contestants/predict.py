@@ -1,0 +1,94 @@
+"""ResNet50's predictions on a constant batch: predict.py WHO MODEL BATCH."""
+
+import sys
+import time
+from pathlib import Path
+
+import networks
+import numpy as np
+import turns
+
+SECONDS = 3  # of a turn, about
+
+
+def ours(backend):
+    def load(folder, batch):
+        from twofour import deploy, hardware
+
+        place = deploy.place(backend, {"device": "cpu", "threads": "auto"})
+        hardware.start({"device": "cpu", "threads": "auto"})
+        out = folder / backend
+        out.mkdir(exist_ok=True)
+        return deploy.backend(backend).load(folder, out, "fp32", place)
+
+    return load
+
+
+def plain_onnxruntime(folder, batch):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(
+        str(folder / "model.onnx"), providers=["CPUExecutionProvider"]
+    )
+    name = session.get_inputs()[0].name
+    return lambda images: session.run(None, {name: images})[0]
+
+
+def plain_openvino(folder, batch):
+    import openvino
+
+    compiled = openvino.Core().compile_model(str(folder / "model.onnx"), "CPU")
+    return lambda images: compiled(images)[0]
+
+
+def torch_compiled(folder, batch):
+    import torch
+    from torch_nets import Net
+
+    network = networks.case("ResNet50 224 px")[1]
+    state = dict(np.load(folder / "state.npz"))
+    net = Net(network, state).eval().to(memory_format=torch.channels_last)
+    fast = torch.compile(lambda x: torch.softmax(net(x), 1))
+
+    def predict(images):
+        with torch.inference_mode():
+            x = torch.from_numpy(images).contiguous(memory_format=torch.channels_last)
+            return fast(x).numpy()
+
+    return predict
+
+
+WHO = {
+    **{backend: ours(backend) for backend in ("onnxruntime", "openvino", "paddle")},
+    "plain_onnxruntime": plain_onnxruntime,
+    "plain_openvino": plain_openvino,
+    "torch_compiled": torch_compiled,
+}
+
+
+def main() -> None:
+    who, folder, batch = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    predict = WHO[who](folder, batch)
+    images = np.random.default_rng(0).standard_normal((batch, 3, 224, 224)).astype(np.float32)
+    expected = folder / f"expected{batch}.npy"
+    found = predict(images)
+    if not expected.exists():
+        np.save(expected, found)
+    difference = float(np.abs(found - np.load(expected)).max())
+    if difference > 1e-4:
+        sys.exit(f"{who} predicts something else, by {difference:g}")
+    start = time.perf_counter()
+    predict(images)
+    steps = max(1, round(SECONDS / (time.perf_counter() - start)))
+
+    def turn() -> float:
+        start = time.perf_counter()
+        for _ in range(steps):
+            predict(images)
+        return steps * batch / (time.perf_counter() - start)
+
+    turns.serve(turn)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""Training steps: step.py WHO CASE BATCH IMAGES, with IMAGES a folder of the dataset stage."""
+
+import contextlib
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import networks
+import numpy as np
+import turns
+
+SECONDS = 4  # of a turn, about
+
+
+def loop(settings, network, data):
+    """The training loop of the pipeline, on image files; a turn is an epoch without validation."""
+    training = _training(settings, network, data)
+    from twofour import progress
+
+    @contextlib.contextmanager
+    def silent():
+        with progress.bar(1, "training", "step") as bar:
+            yield bar
+
+    def epoch():
+        with silent() as bar:
+            training._train_epoch(bar, lambda: 0)
+        done, training.step = training.step, 0
+        return done
+
+    return epoch
+
+
+def constant(settings, network, data):
+    """The same program, fed one batch again and again, nothing fetched."""
+    training = _training(settings, network, data)
+    from twofour import program
+
+    feed = _batch(settings, network)
+    feed = {program.IMAGES: feed[0], program.LABELS: feed[1]}
+
+    def epoch():
+        for _ in range(training.steps):
+            training.executor.run(training._step_program, feed=feed)
+        return training.steps
+
+    return epoch
+
+
+def _training(settings, network, data):
+    from twofour import dataset, hardware
+
+    machine = hardware.start(settings["hardware"], training=True)
+    from twofour import parallel, program, training  # they load PaddlePaddle
+
+    out = Path(tempfile.mkdtemp())
+    group = parallel.connect(program.place("cpu", 0))
+    images = dataset.read(data)
+    return training.Training(settings, machine, "fp32", network, images, {}, out, group)
+
+
+def torch_eager(settings, network, data):
+    return _torch(settings, network, data, compiled=False)
+
+
+def torch_compiled(settings, network, data):
+    return _torch(settings, network, data, compiled=True)
+
+
+def _torch(settings, network, data, compiled):
+    import torch
+    from torch_nets import Net
+
+    from twofour import dataset
+
+    threads = settings["hardware"]["threads"]
+    if threads != "auto":
+        torch.set_num_threads(threads)
+    train = settings["train"]
+    net = Net(network).train().to(memory_format=torch.channels_last)
+    decayed = [p for p in net.parameters() if p.ndim > 1]
+    others = [p for p in net.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.SGD(
+        [{"params": decayed, "weight_decay": train["weight_decay"]}, {"params": others}],
+        lr=0.01,
+        momentum=train["momentum"],
+    )
+    entropy = torch.nn.CrossEntropyLoss(label_smoothing=train["label_smoothing"])
+    images, labels = _batch(settings, network)
+    images = torch.from_numpy(images).contiguous(memory_format=torch.channels_last)
+    labels = torch.from_numpy(labels)
+    forward = torch.compile(net) if compiled else net
+    steps = len(dataset.read(data).train[0]) // len(labels)
+
+    def epoch():
+        for _ in range(steps):
+            optimizer.zero_grad()
+            entropy(forward(images), labels).backward()
+            optimizer.step()
+        return steps
+
+    return epoch
+
+
+def _batch(settings, network):
+    rng = np.random.default_rng(0)
+    size, count = settings["data"]["image_size"], settings["train"]["batch_size"]
+    images = rng.standard_normal((count, network.input_channels, size, size))
+    return images.astype(np.float32), rng.integers(0, network.classes, count)
+
+
+WHO = {
+    "loop": loop,
+    "constant": constant,
+    "torch_eager": torch_eager,
+    "torch_compiled": torch_compiled,
+}
+
+
+def main() -> None:
+    who, case, batch, data = sys.argv[1:]
+    settings, network = networks.case(case)
+    settings["train"]["batch_size"] = int(batch)
+    settings["hardware"]["threads"] = "auto"  # as many as the contestants may use cores
+    epoch = WHO[who](settings, network, data)
+    start = time.perf_counter()
+    epoch()
+    start, _ = time.perf_counter(), epoch()
+    epochs = max(1, round(SECONDS / (time.perf_counter() - start)))
+
+    def turn() -> float:
+        start = time.perf_counter()
+        steps = sum(epoch() for _ in range(epochs))
+        return steps * int(batch) / (time.perf_counter() - start)
+
+    turns.serve(turn)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""The dataset stage on many small JPEG files against one process that opens them with Pillow.
+
+Ours decodes every file in full, hashes its pixels and writes the lists, on all cores. Pillow's
+verify reads a JPEG file's header only; its load decodes, as ours does. Whole processes are timed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import tempfile
+from pathlib import Path
+
+import pictures
+import processes
+import turns
+
+SIZES = (10_000, 30_000, 100_000)
+LOOP = """
+import sys
+from pathlib import Path
+from PIL import Image
+for path in Path(sys.argv[1]).rglob("*.jpg"):
+    with Image.open(path) as image:
+        image.{method}()
+"""
+
+
+def rows() -> list[dict]:
+    found, seconds, memory = [], [], []
+    cores = len(os.sched_getaffinity(0))
+    for size in SIZES:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            pictures.make(folder / "images", size, 32, 32, classes=10)
+            runs = {
+                "ours": lambda: _ours(folder),
+                "verify": lambda: _loop(folder, "verify"),
+                "load": lambda: _loop(folder, "load"),
+            }
+            done = processes.in_turns(runs, turns.ROUNDS)
+        rates = {who: [size / run.seconds for run in done[who]] for who in done}
+        seconds.append(statistics.median(run.seconds for run in done["ours"]))
+        memory.append(statistics.median(run.peak_mb for run in done["ours"]))
+        for loop, aim in (("verify", (turns.AT_LEAST, cores)), ("load", (turns.AT_LEAST, cores))):
+            found.append(
+                turns.row(
+                    "dataset",
+                    f"{size} files, {cores} cores",
+                    "files/s",
+                    rates["ours"],
+                    f"Pillow {loop} loop, 1 core",
+                    rates[loop],
+                    aim,
+                    peak_mb=memory[-1],
+                )
+            )
+    found.append(turns.growth_row("dataset", "time over files", SIZES, seconds))
+    extra = (memory[-1] - memory[0]) / (SIZES[-1] - SIZES[0]) * 1000
+    found.append(
+        turns.row(
+            "dataset",
+            f"memory, which grows by {extra:.2g} KB a file",
+            "MB",
+            [memory[-1]],
+            f"with {SIZES[0]} files",
+            [memory[0]],
+            None,
+        )
+    )
+    return found
+
+
+def _ours(folder: Path) -> processes.Run:
+    shutil.rmtree(folder / "dataset", ignore_errors=True)
+    return processes.script(
+        "prepare_dataset.py", "--root", folder / "images", "--out", folder / "dataset"
+    )
+
+
+def _loop(folder: Path, method: str) -> processes.Run:
+    return processes.python("-c", LOOP.format(method=method), folder / "images" / "train")
+
+
+if __name__ == "__main__":
+    turns.main(__doc__, rows)

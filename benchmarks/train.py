@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""The training loop on image files against its own limit and against PyTorch, in the same turns.
+
+Limit: the same program fed one constant batch without any fetch (row train_step). PyTorch: the same
+network, batch, optimiser and threads, channels-last, on one constant batch (row train_peer).
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import networks
+import pictures
+import turns
+
+PEERS = {
+    "torch_eager": "PyTorch eager, channels-last",
+    "torch_compiled": "PyTorch compiled, channels-last",
+}
+# case: (batch size, training images, their width and height, cores)
+CASES = {
+    "slim net 32 px": [(32, 1438, (32, 32), cores) for cores in (1, 2)],
+    "ResNet50 224 px": [(8, 16, (500, 375), cores) for cores in (1, 2)],
+}
+
+
+def rows() -> list[dict]:
+    found = []
+    for case, sizes in CASES.items():
+        for batch, images, (width, height), cores in sizes:
+            with tempfile.TemporaryDirectory() as folder:
+                data = _dataset(Path(folder), case, images, width, height)
+                rates = turns.measure(
+                    {w: ("step.py", w, case, batch, data) for w in ("loop", "constant", *PEERS)},
+                    rounds=7,
+                    cores=cores,
+                )
+            title = f"{case}, batch {batch}, {cores} thread{'s' * (cores > 1)}"
+            found.append(
+                turns.row(
+                    "train_step",
+                    title,
+                    "img/s",
+                    rates["loop"],
+                    "a constant batch, no fetch (limit)",
+                    rates["constant"],
+                    (turns.AT_LEAST, 0.97),
+                )
+            )
+            for peer, name in PEERS.items():
+                found.append(
+                    turns.row(
+                        "train_peer",
+                        title,
+                        "img/s",
+                        rates["loop"],
+                        name,
+                        rates[peer],
+                        (turns.AT_LEAST, 1),
+                    )
+                )
+    return found
+
+
+def _dataset(folder: Path, case: str, images: int, width: int, height: int) -> Path:
+    classes = networks.case(case)[1].classes
+    pictures.make(folder / "images", images, width, height, min(classes, 10))
+    subprocess.run(
+        [sys.executable, str(turns.SCRIPTS / "prepare_dataset.py"), "--root"]
+        + [str(folder / "images"), "--out", str(folder / "dataset")],
+        check=True,
+        stderr=subprocess.DEVNULL,
+    )
+    return folder / "dataset"
+
+
+if __name__ == "__main__":
+    turns.main(__doc__, rows)
