@@ -7,6 +7,7 @@ verify reads a JPEG file's header only; its load decodes, as ours does. Whole pr
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import statistics
@@ -36,9 +37,9 @@ def rows() -> list[dict]:
             folder = Path(temporary)
             pictures.make(folder / "images", size, 32, 32, classes=10)
             runs = {
-                "ours": lambda: _ours(folder),
-                "verify": lambda: _loop(folder, "verify"),
-                "load": lambda: _loop(folder, "load"),
+                "ours": functools.partial(_ours, folder),
+                "verify": functools.partial(_loop, folder, "verify"),
+                "load": functools.partial(_loop, folder, "load"),
             }
             done = processes.in_turns(runs, turns.ROUNDS)
         rates = {who: [size / run.seconds for run in done[who]] for who in done}

@@ -2,14 +2,16 @@
 """Snakemake when nothing changed, at 3, 30 and 300 branches, against an empty Snakefile.
 
 A branch is one sparsity algorithm measured at one batch size: 3 algorithms at 1, 10 and 100 batch
-sizes. The results are empty files that Snakemake was told are made (--touch): it reads none.
+sizes. The results are empty files that Snakemake was told are made (--touch): it reads none. The
+limit is a Snakefile with as many jobs, inputs and outputs in a single rule, and nothing else.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
-import shutil
+import re
 import statistics
 import subprocess
 import sys
@@ -18,11 +20,10 @@ from pathlib import Path
 
 import processes
 import turns
+import workflow_copy
 
 ALGORITHMS = ("mask_1d", "mask_2d_greedy", "mask_2d_best")
 BATCH_SIZES = (1, 10, 100)
-REPOSITORY = turns.HERE.parent
-PARTS = ("Snakefile", "workflow", "config", "envs", "profiles")
 
 
 def rows() -> list[dict]:
@@ -33,8 +34,10 @@ def rows() -> list[dict]:
         (empty / "Snakefile").touch()
         for count in BATCH_SIZES:
             done = _finished(Path(temporary) / str(count), count)
+            bare = _bare(Path(temporary) / f"bare{count}", done)
+            folders = {"ours": done, "empty": empty, "bare": bare}
             runs = processes.in_turns(
-                {"ours": lambda: _snakemake(done), "empty": lambda: _snakemake(empty)},
+                {who: functools.partial(_snakemake, folder) for who, folder in folders.items()},
                 turns.ROUNDS,
             )
             times = {who: [run.seconds for run in runs[who]] for who in runs}
@@ -51,20 +54,24 @@ def rows() -> list[dict]:
                     (turns.AT_MOST, 1.5),
                 )
             )
+            found.append(
+                turns.row(
+                    "noop",
+                    f"{branches[-1]} branches",
+                    "s",
+                    times["ours"],
+                    "as many jobs and files in one bare rule (limit)",
+                    times["bare"],
+                    None,
+                )
+            )
     found.append(turns.growth_row("noop", "time over branches", branches, seconds))
     return found
 
 
 def _finished(folder: Path, batch_sizes: int) -> Path:
     """A copy of the workflow in ``folder`` whose results are all there."""
-    for part in PARTS:
-        source = REPOSITORY / part
-        ignore = shutil.ignore_patterns("__pycache__")
-        if source.is_dir():
-            shutil.copytree(source, folder / part, ignore=ignore)
-        else:
-            folder.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source, folder / part)
+    workflow_copy.make(folder)
     settings = {
         "run": "noop",
         "data": {"source": "digits"},
@@ -73,29 +80,75 @@ def _finished(folder: Path, batch_sizes: int) -> Path:
         "hardware": {"threads": 1},
     }
     (folder / "config" / "config.yaml").write_text(json.dumps(settings))
-    listed = subprocess.run(
-        [_program(), "--summary"], cwd=folder, capture_output=True, text=True, check=True
-    )
-    for line in listed.stdout.splitlines()[1:]:
-        path = folder / line.partition("\t")[0]
+    for name in _outputs(folder):
+        path = folder / name
         if path.name == "digits":
             path.mkdir(parents=True, exist_ok=True)
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
-    processes.run([_program(), "--touch"], cwd=folder)
-    done = subprocess.run([_program()], cwd=folder, capture_output=True, text=True, check=True)
-    if "Nothing to be done" not in done.stdout + done.stderr:
-        sys.exit(f"error: there was something to be done:\n{done.stderr[-2000:]}")
+    _touch(folder)
     return folder
 
 
+def _bare(folder: Path, done: Path) -> Path:
+    """As many outputs as in ``done``, in as many jobs, all in one rule without inputs."""
+    outputs = len(_outputs(done))
+    jobs = _jobs(done)
+    each = round(outputs / jobs)
+    names = [[f"{job}-{n}" for n in range(each)] for job in range(jobs)]
+    folder.mkdir()
+    wildcard = ", ".join(f'"{{job}}-{n}"' for n in range(each))
+    wanted = [group[0] for group in names]
+    (folder / "Snakefile").write_text(
+        f"rule all:\n    input: {wanted}\nrule each:\n    output: {wildcard}\n"
+        '    wildcard_constraints: job=r"\\d+"\n    shell: "touch {output}"\n'
+    )
+    for group in names:
+        for name in group:
+            (folder / name).touch()
+    _touch(folder)
+    return folder
+
+
+def _outputs(folder: Path) -> list[str]:
+    listed = subprocess.run(
+        [workflow_copy.SNAKEMAKE, "--summary"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [line.partition("\t")[0] for line in listed.stdout.splitlines()[1:]]
+
+
+def _jobs(folder: Path) -> int:
+    """Jobs of a whole run."""
+    plan = subprocess.run(
+        [workflow_copy.SNAKEMAKE, "--forceall", "--dry-run", "--quiet", "rules"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return int(re.search(r"^total\s+(\d+)", plan.stdout + plan.stderr, re.MULTILINE)[1])
+
+
+def _touch(folder: Path) -> None:
+    processes.run([workflow_copy.SNAKEMAKE, "--touch", "--cores", 1], cwd=folder)
+    done = subprocess.run(
+        [workflow_copy.SNAKEMAKE, "--cores", "1"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    if "Nothing to be done" not in done.stdout + done.stderr:
+        sys.exit(f"error: there was something to be done:\n{done.stderr[-2000:]}")
+
+
 def _snakemake(folder: Path) -> processes.Run:
-    return processes.run([_program(), "--cores", os.cpu_count()], cwd=folder)
-
-
-def _program() -> Path:
-    return Path(sys.executable).parent / "snakemake"
+    return processes.run([workflow_copy.SNAKEMAKE, "--cores", os.cpu_count()], cwd=folder)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import turns
 
 sys.path.insert(0, str(turns.SCRIPTS))
 
-ROWS = ("loader", "masks")
+ROWS = ("loader", "train", "infer", "masks", "dataset", "noop", "chain", "memory", "gpu")
 RESULTS, README = turns.HERE / "results.json", turns.HERE / "README.md"
 BEGIN, END = "<!-- results.json -->", "<!-- end -->"
 
@@ -61,24 +61,30 @@ def _machine() -> dict:
 def _with_table(text: str, known: dict) -> str:
     head, _, rest = text.partition(BEGIN)
     tail = rest.partition(END)[2]
-    lines = ["| row | case | ours | against | ratio | lowest to highest | aim | command |"]
+    lines = ["| row | case | ours | against | ratio | lowest to highest | aim | `ROWS=` |"]
     lines.append("|---" * 8 + "|")
     for name, found in known.items():
         for row in found["rows"]:
             lines.append(
-                f"| `{name}` | {row['case']} | {row['ours']:.4g} {row['unit']} | "
-                f"{row['against']}, {row['theirs']:.4g} | {row['ratio']:.3g} × | "
-                f"{row['ratio_low']:.3g} to {row['ratio_high']:.3g} | {_aim(row)} | "
-                f"`make bench ROWS={name}` |"
+                f"| `{row['name']}` | {row['case']} | {_figures(row)} | {_aim(row)} | {name} |"
             )
     table = "\n".join(lines)
     return f"{head}{BEGIN}\n\n{table}\n\n{END}{tail}"
 
 
+def _figures(row: dict) -> str:
+    if row["ours"] is None:
+        return f"not run: no GPU | {row['against']} | | "
+    return (
+        f"{row['ours']:.4g} {row['unit']} | {row['against']}, {row['theirs']:.4g} | "
+        f"{row['ratio']:.3g} × | {row['ratio_low']:.3g} to {row['ratio_high']:.3g}"
+    )
+
+
 def _aim(row: dict) -> str:
     if row["aim"] is None:
         return ""
-    return f"{row['aim']}{'' if row['met'] else ', not met'}"
+    return f"{row['aim']}{', **not met**' if row['met'] is False else ''}"
 
 
 if __name__ == "__main__":

@@ -7,13 +7,12 @@ network, batch, optimiser and threads, channels-last, on one constant batch (row
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import networks
 import pictures
+import processes
 import turns
 
 PEERS = {
@@ -32,7 +31,7 @@ def rows() -> list[dict]:
     for case, sizes in CASES.items():
         for batch, images, (width, height), cores in sizes:
             with tempfile.TemporaryDirectory() as folder:
-                data = _dataset(Path(folder), case, images, width, height)
+                data = dataset(Path(folder), case, images, width, height)
                 rates = turns.measure(
                     {w: ("step.py", w, case, batch, data) for w in ("loop", "constant", *PEERS)},
                     rounds=7,
@@ -65,15 +64,10 @@ def rows() -> list[dict]:
     return found
 
 
-def _dataset(folder: Path, case: str, images: int, width: int, height: int) -> Path:
+def dataset(folder: Path, case: str, images: int, width: int, height: int) -> Path:
     classes = networks.case(case)[1].classes
     pictures.make(folder / "images", images, width, height, min(classes, 10))
-    subprocess.run(
-        [sys.executable, str(turns.SCRIPTS / "prepare_dataset.py"), "--root"]
-        + [str(folder / "images"), "--out", str(folder / "dataset")],
-        check=True,
-        stderr=subprocess.DEVNULL,
-    )
+    processes.script("prepare_dataset.py", "--root", folder / "images", "--out", folder / "dataset")
     return folder / "dataset"
 
 

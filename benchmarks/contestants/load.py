@@ -27,12 +27,21 @@ def dali(paths, batch, threads):
         yield pipeline.run()
 
 
-def _loader(paths, batch, threads):
-    from twofour import config
+def ours_gpu(paths, batch, threads):
+    loader = _loader(paths, batch, threads, device="gpu", layout="HWC", stay=True)
+    while True:
+        for images, _ in loader.epoch():
+            yield images
+
+
+def _loader(paths, batch, threads, **options):
+    from twofour import config, hardware
     from twofour.loader import Loader
 
+    if options:
+        hardware.start({"device": "gpu", "gpus": 1, "nodes": 1, "threads": threads})
     data = config.validated({})["data"]
-    return Loader(paths, batch, data, 3, training=True, threads=threads)
+    return Loader(paths, batch, data, 3, training=True, threads=threads, **options)
 
 
 def paddle_opencv(paths, batch, threads):

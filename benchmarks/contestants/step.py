@@ -15,7 +15,7 @@ SECONDS = 4  # of a turn, about
 
 def loop(settings, network, data):
     """The training loop of the pipeline, on image files; a turn is an epoch without validation."""
-    training = _training(settings, network, data)
+    training = start(settings, network, data)
     from twofour import progress
 
     @contextlib.contextmanager
@@ -34,11 +34,13 @@ def loop(settings, network, data):
 
 def constant(settings, network, data):
     """The same program, fed one batch again and again, nothing fetched."""
-    training = _training(settings, network, data)
+    training = start(settings, network, data)
     from twofour import program
 
-    feed = _batch(settings, network)
-    feed = {program.IMAGES: feed[0], program.LABELS: feed[1]}
+    images, labels = _batch(settings, network)
+    if training.layout == "NHWC":
+        images = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+    feed = {program.IMAGES: images, program.LABELS: labels}
 
     def epoch():
         for _ in range(training.steps):
@@ -48,16 +50,18 @@ def constant(settings, network, data):
     return epoch
 
 
-def _training(settings, network, data):
+def start(settings, network, data):
+    """The pipeline's training, ready for its first step."""
     from twofour import dataset, hardware
 
     machine = hardware.start(settings["hardware"], training=True)
+    precision = hardware.precision(settings["train"]["precision"], machine)
     from twofour import parallel, program, training  # they load PaddlePaddle
 
     out = Path(tempfile.mkdtemp())
-    group = parallel.connect(program.place("cpu", 0))
+    group = parallel.connect(program.place(machine.device, machine.gpu))
     images = dataset.read(data)
-    return training.Training(settings, machine, "fp32", network, images, {}, out, group)
+    return training.Training(settings, machine, precision, network, images, {}, out, group)
 
 
 def torch_eager(settings, network, data):

@@ -1,5 +1,6 @@
 """Weights, masks, checkpoints, sources and the atomic writing below them."""
 
+import ast
 import json
 import pickle
 
@@ -84,6 +85,15 @@ def test_other_fingerprint_is_not_resumed_and_named(tmp_path):
     other = {"train": {"epochs": 4, "momentum": 1}, "code": "y"}
     assert checkpoint.latest(tmp_path, other, said.append) is None
     assert "other code, train.epochs" in said[0]
+
+
+def test_sources_find_every_import_statement():
+    for path in sources.SCRIPTS.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        parsed = ast.walk(ast.parse(text))
+        expected = [ast.dump(n) for n in parsed if isinstance(n, (ast.Import, ast.ImportFrom))]
+        found = [ast.dump(node) for node in sources._import_statements(text)]
+        assert sorted(found) == sorted(expected), path
 
 
 def test_sources_follow_imports_and_only_those():

@@ -28,7 +28,8 @@ SCHEMA = Path(__file__).resolve().parents[2] / "schemas" / "config.schema.yaml"
 @functools.cache
 def schema() -> dict:
     """The JSON schema of the configuration."""
-    return yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    fast = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # every program and Snakemake read it
+    return yaml.load(SCHEMA.read_text(encoding="utf-8"), fast)
 
 
 def load(source: str) -> dict:

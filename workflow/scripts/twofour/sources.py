@@ -7,14 +7,21 @@ modules it imports, as a parameter, reruns exactly the stages whose code changed
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import hashlib
+import re
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
 SCRIPTS = PACKAGE.parent
+# Lines that look like an import; Snakemake asks at each start, and whole files take long to parse.
+_IMPORT = re.compile(
+    r"^[ \t]*((?:from[ ]+[.\w]+[ ]+)?import[ ]+(?:\([^)]*\)|[^\n]+))", re.MULTILINE
+)
 
 
+@functools.cache
 def digest(script: str, *extra: str) -> str:
     """Hash of ``script`` (a file name in workflow/scripts) and all it imports of this package.
 
@@ -44,7 +51,7 @@ def _imports(path: Path) -> tuple[Path, ...]:
     """Files of this package that the file imports, also inside functions."""
     here = path.parent.relative_to(SCRIPTS).parts  # ("twofour", "deploy")
     names: set[tuple[str, ...]] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in _import_statements(path.read_text(encoding="utf-8")):
         if isinstance(node, ast.Import):
             names.update(tuple(alias.name.split(".")) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -54,6 +61,14 @@ def _imports(path: Path) -> tuple[Path, ...]:
             names.update((*base, alias.name) for alias in node.names)
     ours = {_file(".".join(name[1:])) for name in names if name and name[0] == PACKAGE.name}
     return tuple(sorted(p for p in ours if p and p != path))
+
+
+def _import_statements(text: str) -> list[ast.stmt]:
+    found = []
+    for line in _IMPORT.findall(text):
+        with contextlib.suppress(SyntaxError):  # a sentence in a docstring
+            found += ast.parse(line).body
+    return found
 
 
 def _file(module: str) -> Path | None:

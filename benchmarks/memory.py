@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+"""Peak memory of training and evaluation against arithmetic, and how it and the time grow.
+
+Arithmetic: all variables of the training program (weights, momentum, activations, gradients), as if
+none were freed. The peak counts from what the libraries take before the network is built.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import networks
+import processes
+import train
+import turns
+
+EPOCHS, IMAGES = (2, 8, 32), (500, 2000, 8000)
+CASE = "slim net 32 px"
+FLAT = (turns.AT_MOST, 1.05)
+
+
+def rows() -> list[dict]:
+    found = []
+    for case, batch, images, size in (
+        (CASE, 32, 200, (32, 32)),
+        ("ResNet50 224 px", 4, 16, (500, 375)),
+        ("ResNet50 224 px", 16, 32, (500, 375)),
+    ):
+        with tempfile.TemporaryDirectory() as folder:
+            data = train.dataset(Path(folder), case, images, *size)
+            peaks = [_peak(case, batch, data) for _ in range(turns.ROUNDS)]
+        found.append(
+            turns.row(
+                "memory",
+                f"training {case}, batch {batch}, beyond the libraries' "
+                f"{statistics.median(p['before'] for p in peaks):.0f} MB",
+                "MB",
+                [p["peak"] - p["before"] for p in peaks],
+                "all variables of the program",
+                [p["arithmetic"] for p in peaks],
+                None,
+            )
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        found += _growth(Path(folder))
+    return found
+
+
+def _peak(case: str, batch: int, data: Path) -> dict:
+    done = subprocess.run(
+        [sys.executable, turns.HERE / "contestants" / "peak.py", case, str(batch), data],
+        env={**os.environ, "PYTHONPATH": f"{turns.HERE}:{turns.SCRIPTS}"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _growth(folder: Path) -> list[dict]:
+    whole = train.dataset(folder, CASE, max(IMAGES), 32, 32)
+    lists = {count: _head(whole, folder / f"data{count}", count) for count in IMAGES}
+    model, build = _built(folder)
+    longest = lists[min(IMAGES)]
+    trained = processes.in_turns(
+        {
+            **{("epochs", e): _training(folder, longest, e) for e in EPOCHS},
+            **{("images", n): _training(folder, lists[n], 2) for n in IMAGES},
+            **{("evaluated", n): _evaluation(folder, lists[n], model, build) for n in IMAGES},
+        },
+        turns.ROUNDS,
+    )
+    found = []
+    for kind, sizes, what in (
+        ("epochs", EPOCHS, "training"),
+        ("images", IMAGES, "training"),
+        ("evaluated", IMAGES, "evaluation"),
+    ):
+        unit = "epochs" if kind == "epochs" else "images"
+        peaks = {size: [run.peak_mb for run in trained[kind, size]] for size in sizes}
+        found.append(
+            turns.row(
+                "memory",
+                f"{what}, {max(sizes)} {unit}",
+                "MB",
+                peaks[max(sizes)],
+                f"{min(sizes)} {unit}",
+                peaks[min(sizes)],
+                FLAT,
+                peaks_mb={size: statistics.median(peaks[size]) for size in sizes},
+            )
+        )
+        # What a program takes whatever it has to do is no growth: what the sizes add is fitted.
+        seconds = [statistics.median(run.seconds for run in trained[kind, s]) for s in sizes]
+        steps = list(itertools.pairwise(zip(sizes, seconds)))
+        slopes = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in steps]
+        found.append(
+            turns.row(
+                "memory",
+                f"seconds of {what} for one more of {unit}, between the larger two of "
+                f"{' / '.join(map(str, sizes))}",
+                "s",
+                [slopes[1]],
+                "between the smaller two",
+                [slopes[0]],
+                (turns.AT_MOST, 1.1),
+                sizes=sizes,
+                seconds=seconds,
+                exponent=turns.growth(sizes, seconds),
+            )
+        )
+    return found
+
+
+def _head(data: Path, out: Path, count: int) -> Path:
+    """The first ``count`` training images of ``data``, taken evenly, for training and validation."""
+    shutil.copytree(data, out)
+    lines = (data / "train.txt").read_text().splitlines(keepends=True)
+    text = "".join(lines[:: len(lines) // count][:count])
+    for name in ("train.txt", "val.txt"):
+        (out / name).write_text(text)
+    return out
+
+
+def _settings(**changed) -> str:
+    settings, _ = networks.case(CASE)
+    parts = {key: settings[key] for key in ("data", "model", "train", "hardware")}
+    parts["data"] = {**parts["data"], "source": "folder", "root": "."}
+    parts["train"] = {**parts["train"], **changed}
+    return json.dumps(parts)
+
+
+def _training(folder: Path, data: Path, epochs: int):
+    def run() -> processes.Run:
+        out = folder / "trained"
+        shutil.rmtree(out, ignore_errors=True)
+        settings = _settings(epochs=epochs)
+        return processes.script("train.py", "--config", settings, "--data", data, "--out", out)
+
+    return run
+
+
+def _built(folder: Path) -> tuple[Path, Path]:
+    from twofour import export, hardware
+
+    settings, network = networks.case(CASE)
+    hardware.start(settings["hardware"])
+    from twofour import weights
+
+    model = folder / "model"
+    model.mkdir()
+    state = networks.random_state(network)
+    weights.save(model / "model.pdparams", state)
+    export.export(network, state, settings["data"], model)
+    build = model / "onnxruntime-fp32"
+    processes.script(
+        *("build.py", "--model", model, "--backend", "onnxruntime", "--precision", "fp32"),
+        *("--out", build),
+    )
+    return model, build
+
+
+def _evaluation(folder: Path, data: Path, model: Path, build: Path):
+    def run() -> processes.Run:
+        return processes.script(
+            *("evaluate.py", "--config", _settings(), "--data", data, "--model", model),
+            *("--build", build, "--weights", model / "model.pdparams"),
+            *("--out", folder / "evaluation.json"),
+        )
+
+    return run
+
+
+if __name__ == "__main__":
+    turns.main(__doc__, rows)

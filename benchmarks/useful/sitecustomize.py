@@ -1,0 +1,41 @@
+"""Python runs this first: it notes how long a program of the pipeline ran, and imported, to $USEFUL.
+
+Useful seconds are what remains of a program's time without its imports.
+"""
+
+import builtins
+import json
+import os
+import sys
+import threading
+import time
+
+_START, _PID = time.perf_counter(), os.getpid()
+_import, _exit = builtins.__import__, os._exit
+_importing = {"depth": 0, "seconds": 0.0}
+
+
+def _timed(*arguments, **options):
+    if threading.current_thread() is not threading.main_thread():
+        return _import(*arguments, **options)
+    _importing["depth"] += 1
+    begun = time.perf_counter()
+    try:
+        return _import(*arguments, **options)
+    finally:
+        _importing["depth"] -= 1
+        if not _importing["depth"]:
+            _importing["seconds"] += time.perf_counter() - begun
+
+
+def _note(status):
+    program = os.path.basename(sys.argv[0])
+    if os.getpid() == _PID and program.endswith(".py"):
+        wall, imports = time.perf_counter() - _START, _importing["seconds"]
+        with open(os.path.join(os.environ["USEFUL"], f"{_PID}.json"), "w") as file:
+            json.dump({"program": program, "wall_s": wall, "imports_s": imports}, file)
+    _exit(status)
+
+
+if "USEFUL" in os.environ:
+    builtins.__import__, os._exit = _timed, _note
