@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 import processes
-import train
+import training
 import turns
 
 sys.path.insert(0, str(turns.SCRIPTS))
@@ -40,7 +40,7 @@ def rows() -> list[dict]:
 
 def _training() -> list[dict]:
     with tempfile.TemporaryDirectory() as folder:
-        data = train.dataset(Path(folder), CASE, IMAGES, 500, 375)
+        data = training.dataset(Path(folder), CASE, IMAGES, 500, 375)
         rates = turns.measure(
             {
                 "loop": ("step.py", "loop", CASE, BATCH, data),

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import networks
 import processes
-import train
+import training
 import turns
 
 EPOCHS, IMAGES = (2, 8, 32), (500, 2000, 8000)
@@ -35,7 +35,7 @@ def rows() -> list[dict]:
         ("ResNet50 224 px", 16, 32, (500, 375)),
     ):
         with tempfile.TemporaryDirectory() as folder:
-            data = train.dataset(Path(folder), case, images, *size)
+            data = training.dataset(Path(folder), case, images, *size)
             peaks = [_peak(case, batch, data) for _ in range(turns.ROUNDS)]
         found.append(
             turns.row(
@@ -66,7 +66,7 @@ def _peak(case: str, batch: int, data: Path) -> dict:
 
 
 def _growth(folder: Path) -> list[dict]:
-    whole = train.dataset(folder, CASE, max(IMAGES), 32, 32)
+    whole = training.dataset(folder, CASE, max(IMAGES), 32, 32)
     lists = {count: _head(whole, folder / f"data{count}", count) for count in IMAGES}
     model, build = _built(folder)
     longest = lists[min(IMAGES)]
@@ -121,7 +121,7 @@ def _growth(folder: Path) -> list[dict]:
 
 
 def _head(data: Path, out: Path, count: int) -> Path:
-    """The first ``count`` training images of ``data``, taken evenly, for training and validation."""
+    """``count`` training images of ``data``, taken evenly, to train with and to validate."""
     shutil.copytree(data, out)
     lines = (data / "train.txt").read_text().splitlines(keepends=True)
     text = "".join(lines[:: len(lines) // count][:count])

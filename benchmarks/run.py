@@ -21,7 +21,7 @@ import turns
 
 sys.path.insert(0, str(turns.SCRIPTS))
 
-ROWS = ("loader", "train", "infer", "masks", "dataset", "noop", "chain", "memory", "gpu")
+ROWS = ("loader", "training", "infer", "masks", "dataset", "noop", "chain", "memory", "gpu")
 RESULTS, README = turns.HERE / "results.json", turns.HERE / "README.md"
 BEGIN, END = "<!-- results.json -->", "<!-- end -->"
 

@@ -73,10 +73,10 @@ def torch_compiled(settings, network, data):
 
 
 def _torch(settings, network, data, compiled):
+    from twofour import dataset
+
     import torch
     from torch_nets import Net
-
-    from twofour import dataset
 
     threads = settings["hardware"]["threads"]
     if threads != "auto":

@@ -1,4 +1,4 @@
-"""Python runs this first: it notes how long a program of the pipeline ran, and imported, to $USEFUL.
+"""Python runs this first: it notes in $USEFUL how long a program ran, and how long it imported.
 
 Useful seconds are what remains of a program's time without its imports.
 """
@@ -6,6 +6,7 @@ Useful seconds are what remains of a program's time without its imports.
 import builtins
 import json
 import os
+import pathlib
 import sys
 import threading
 import time
@@ -29,11 +30,11 @@ def _timed(*arguments, **options):
 
 
 def _note(status):
-    program = os.path.basename(sys.argv[0])
+    program = pathlib.Path(sys.argv[0]).name
     if os.getpid() == _PID and program.endswith(".py"):
         wall, imports = time.perf_counter() - _START, _importing["seconds"]
-        with open(os.path.join(os.environ["USEFUL"], f"{_PID}.json"), "w") as file:
-            json.dump({"program": program, "wall_s": wall, "imports_s": imports}, file)
+        note = {"program": program, "wall_s": wall, "imports_s": imports}
+        pathlib.Path(os.environ["USEFUL"], f"{_PID}.json").write_text(json.dumps(note))
     _exit(status)
 
 
