@@ -16,9 +16,10 @@ def ours(backend):
         from twofour import deploy, hardware
 
         place = deploy.place(backend, {"device": "cpu", "threads": "auto"})
-        hardware.start({"device": "cpu", "threads": "auto"})
+        hardware.prepare({"device": "cpu", "threads": "auto"})
         out = folder / backend
         out.mkdir(exist_ok=True)
+        deploy.backend(backend).require()
         return deploy.backend(backend).load(folder, out, "fp32", place)
 
     return load

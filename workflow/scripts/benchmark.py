@@ -20,7 +20,7 @@ def main(options) -> None:
     if not len(options.model) == len(options.build) == len(options.out):
         raise TwoFourError("--model, --build and --out need as many folders or files each")
     images = dataset.read(options.data)
-    machine = hardware.start(settings["hardware"])
+    machine = hardware.prepare(settings["hardware"])
     (name, *_) = {files.read_json(Path(build) / deploy.BUILD)["backend"] for build in options.build}
     place = deploy.place(name, settings["hardware"])
     loaded = {

@@ -15,7 +15,7 @@ from twofour.deploy import profiles
 
 def main(options) -> None:
     settings = config.load(options.config)
-    hardware.start(settings["hardware"])
+    hardware.prepare(settings["hardware"])
     machine = deploy.place(options.backend, settings["hardware"])
     batches = profiles.make(
         settings["benchmark"]["batch_sizes"], settings["evaluation"]["batch_size"]

@@ -10,6 +10,7 @@ import platform
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -264,10 +265,17 @@ def precision(setting: str, machine: Hardware) -> str:
 
 
 def start(settings: dict, training: bool = False) -> Hardware:
-    """Load PaddlePaddle with the number of threads that the section ``hardware`` asks for.
+    """Load PaddlePaddle for the config's section ``hardware``. Returns the resolved hardware."""
+    machine = prepare(settings, training)
+    import_paddle()
+    return machine
 
-    The math libraries read that number once, when they are loaded: call this before anything else
-    imports PaddlePaddle. Returns the resolved hardware.
+
+def prepare(settings: dict, training: bool = False) -> Hardware:
+    """Set the number of threads that the config's section ``hardware`` asks for.
+
+    The math libraries read it once, when they are loaded: call this before anything else imports
+    one. Returns the resolved hardware.
     """
     machine = resolve(settings, training)
     number = str(machine.threads)
@@ -276,9 +284,6 @@ def start(settings: dict, training: bool = False) -> Hardware:
     flags = _GPU_FLAGS if machine.device == "gpu" else _CPU_FLAGS
     for name, value in {**flags, _ORDER: "PCI_BUS_ID"}.items():
         os.environ.setdefault(name, value)
-    import_paddle()
-    if machine.device == "gpu":
-        set_tf32(False)  # fp32 means fp32, unless TF32 is asked for
     return machine
 
 
@@ -313,11 +318,13 @@ def tf32_allowed() -> bool:
 
 
 def import_paddle() -> None:
-    """Load PaddlePaddle, quietly, and without its signal handlers.
+    """Load PaddlePaddle, quietly, without its signal handlers, and fp32 means fp32.
 
-    These print pages where a job is told to stop, and can hang in it; so until they are switched
-    off, signals wait.
+    The handlers print pages where a job is told to stop, and can hang in it; so until they are
+    switched off, signals wait.
     """
+    if "paddle" in sys.modules:
+        return
     os.environ.setdefault("GLOG_minloglevel", "2")  # its own notices
     waiting = {signal.SIGTERM, signal.SIGINT}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, waiting)
@@ -325,5 +332,7 @@ def import_paddle() -> None:
         with contextlib.redirect_stderr(io.StringIO()):  # it warns of any number of threads above 1
             import paddle
         paddle.disable_signal_handler()
+        if paddle_cuda() is not None:
+            set_tf32(False)  # unless a training asks for it
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

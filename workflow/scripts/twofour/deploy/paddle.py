@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..hardware import Hardware
+from ..hardware import Hardware, import_paddle
 from . import PADDLE_MODEL, PADDLE_WEIGHTS, Predictor
 from .profiles import Profile
 
@@ -20,7 +20,8 @@ GPU_MEMORY_MB = 256  # first allocation; it grows as needed
 
 
 def require() -> None:
-    """Nothing is needed beyond PaddlePaddle itself."""
+    """Nothing is needed beyond PaddlePaddle itself, which is loaded here."""
+    import_paddle()
 
 
 def identity(machine: Hardware) -> dict:

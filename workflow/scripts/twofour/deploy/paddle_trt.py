@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import TwoFourError
-from ..hardware import Hardware, gpus
+from ..hardware import Hardware, gpus, import_paddle
 from . import PADDLE_MODEL, PADDLE_WEIGHTS, Predictor
 from .paddle import GPU_MEMORY_MB, predictor
 from .profiles import Profile
@@ -30,6 +30,7 @@ SMALLEST_SUBGRAPH = 3  # operators; smaller ones stay with Paddle
 
 def require() -> None:
     """Raise TwoFourError in one sentence if this machine lacks something that is needed."""
+    import_paddle()
     from paddle import inference
 
     compiled, found = _versions()
