@@ -240,7 +240,7 @@ def _on_gpu(batch, gpu: int):
 def _to_numpy(batch) -> np.ndarray:
     if hasattr(batch, "as_cpu"):
         batch = batch.as_cpu()
-    return np.array(batch.as_array())
+    return np.array(batch.as_tensor())  # as_array() would copy once more
 
 
 def _first_line(error: Exception) -> str:
