@@ -11,7 +11,6 @@ import resource
 import sys
 
 import networks
-import numpy as np
 import step
 
 EPOCHS = 2
@@ -25,7 +24,7 @@ def main() -> None:
     from twofour import hardware
 
     hardware.start(settings["hardware"], training=True)
-    from twofour import progress, training  # noqa: F401 (what the program loads in any case)
+    from twofour import program, progress, training  # noqa: F401 (what the program loads in any case)
 
     before = _peak_mb()
     run = step.start(settings, network, data)
@@ -33,12 +32,8 @@ def main() -> None:
         for _ in range(EPOCHS):
             run._train_epoch(bar, lambda: 0)
             run.step = 0
-    values = sum(
-        np.prod([batch if size < 0 else size for size in variable.shape])
-        for variable in run.program.main.list_vars()
-        if variable.name not in ("feed", "fetch")
-    )
-    found = {"before": before, "peak": _peak_mb(), "arithmetic": 4 * float(values) / 1e6}
+    arithmetic = program.tensor_bytes(run.program.main, batch) / 1e6
+    found = {"before": before, "peak": _peak_mb(), "arithmetic": arithmetic}
     print(json.dumps(found), flush=True)
     os._exit(0)
 

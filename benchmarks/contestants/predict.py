@@ -11,7 +11,7 @@ import turns
 SECONDS = 3  # of a turn, about
 
 
-def ours(backend):
+def ours(backend, precision="fp32"):
     def load(folder, batch):
         from twofour import deploy, hardware
 
@@ -19,8 +19,8 @@ def ours(backend):
         hardware.prepare({"device": "cpu", "threads": "auto"})
         out = folder / backend
         out.mkdir(exist_ok=True)
-        deploy.backend(backend).require()
-        return deploy.backend(backend).load(folder, out, "fp32", place)
+        deploy.backend(backend).require(precision)
+        return deploy.backend(backend).load(folder, out, precision, place)
 
     return load
 
@@ -35,11 +35,14 @@ def plain_onnxruntime(folder, batch):
     return lambda images: session.run(None, {name: images})[0]
 
 
-def plain_openvino(folder, batch):
-    import openvino
+def plain_openvino(**options):
+    def load(folder, batch):
+        import openvino
 
-    compiled = openvino.Core().compile_model(str(folder / "model.onnx"), "CPU")
-    return lambda images: compiled(images)[0]
+        compiled = openvino.Core().compile_model(str(folder / "model.onnx"), "CPU", options)
+        return lambda images: compiled(images)[0]
+
+    return load
 
 
 def torch_compiled(folder, batch):
@@ -61,8 +64,10 @@ def torch_compiled(folder, batch):
 
 WHO = {
     **{backend: ours(backend) for backend in ("onnxruntime", "openvino", "paddle")},
+    "openvino_bf16": ours("openvino", "bf16"),
     "plain_onnxruntime": plain_onnxruntime,
-    "plain_openvino": plain_openvino,
+    "plain_openvino": plain_openvino(),
+    "plain_openvino_fp32": plain_openvino(INFERENCE_PRECISION_HINT="f32"),
     "torch_compiled": torch_compiled,
 }
 

@@ -9,6 +9,7 @@ from twofour.deploy import onnxruntime, paddle_trt, profiles, sparsity_log, tens
 from twofour.errors import TwoFourError
 
 import numpy as np
+import openvino
 import pytest
 from conftest import SCRIPTS, program
 
@@ -75,16 +76,16 @@ def test_a_gpu_backend_without_a_gpu_is_one_sentence(name, tmp_path):
 def test_missing_libraries_are_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorrt", None)  # as if it were not installed
     with pytest.raises(TwoFourError, match=r"needs NVIDIA TensorRT 8\.5 to 10"):
-        tensorrt.require()
+        tensorrt.require("fp16")
     monkeypatch.setattr(paddle_trt, "_versions", lambda: ((0, 0, 0), (0, 0, 0)))
     with pytest.raises(TwoFourError, match="PaddlePaddle that was built with TensorRT"):
-        paddle_trt.require()
+        paddle_trt.require("fp16")
     monkeypatch.setattr(paddle_trt, "_versions", lambda: ((8, 5, 3), (0, 0, 0)))
     with pytest.raises(TwoFourError, match=r"built for TensorRT 8\.5\.3, but no TensorRT"):
-        paddle_trt.require()
+        paddle_trt.require("fp16")
     monkeypatch.setattr(paddle_trt, "_versions", lambda: ((8, 5, 3), (10, 3, 0)))
     with pytest.raises(TwoFourError, match=r"but the library found is 10\.3\.0"):
-        paddle_trt.require()
+        paddle_trt.require("fp16")
 
 
 def test_backends_load_without_the_libraries_that_they_use():
@@ -278,6 +279,27 @@ def test_openvino_agrees_with_onnxruntime_at_changing_batch_sizes(exported, tmp_
     for images in (1, 3, 1):
         batch = np.random.default_rng(images).standard_normal((images, *shape)).astype(np.float32)
         np.testing.assert_allclose(ours(batch), reference(batch), atol=1e-5)
+
+
+BF16 = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+@pytest.mark.skipif(not BF16, reason="this processor does not compute in bf16")
+def test_openvino_computes_in_bf16_where_it_says_so(exported, tmp_path):
+    machine = hardware.Hardware("cpu", "some CPU", 1)
+    batch = np.random.default_rng(0).standard_normal((4, *_shape(exported))).astype(np.float32)
+    exact, half = (
+        deploy.backend("openvino").load(exported, tmp_path, precision, machine)(batch)
+        for precision in ("fp32", "bf16")
+    )
+    assert 1e-6 < np.abs(exact - half).max() < 0.05
+
+
+def test_bf16_is_refused_before_any_work_where_the_processor_lacks_it(monkeypatch):
+    monkeypatch.setattr(openvino.Core, "get_property", lambda *_: ["FP32"], raising=False)
+    settings = config.validated({"deploy": {"backends": ["openvino"], "precisions": ["bf16"]}})
+    assert "no bf16 arithmetic in this processor" in deploy.lacks(settings)["openvino"]
+    assert deploy.lacks(config.validated({})) == {}
 
 
 def _shape(model):

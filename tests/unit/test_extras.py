@@ -33,10 +33,10 @@ def step_program(accumulation=1, layout="NCHW", **train_settings):
     return step, executor, network
 
 
-def batch(seed=0):
+def batch(seed=0, images=4):
     rng = np.random.default_rng(seed)
-    images = rng.normal(size=(4, 3, 32, 32)).astype(np.float32)
-    return {program.IMAGES: images, program.LABELS: np.array([0, 1, 0, 1])}
+    pictures = rng.normal(size=(images, 3, 32, 32)).astype(np.float32)
+    return {program.IMAGES: pictures, program.LABELS: np.arange(images) % 2}
 
 
 def moved(network):
@@ -167,19 +167,32 @@ def test_resumed_equals_uninterrupted_with_all_extras(prepared, tmp_path):
 # --- layout ---
 
 
-def test_both_layouts_compute_the_same():
-    """Same weights, same batch, images transposed."""
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_both_layouts_compute_the_same(accumulation):
+    """Same weights, same batches, images transposed; oneDNN computes both, and nothing else one."""
     losses = {}
-    for layout in ("NCHW", "NHWC"):
-        step, executor, network = step_program(layout=layout)
-        feed = batch()
-        if layout == "NHWC":
-            feed[program.IMAGES] = np.ascontiguousarray(feed[program.IMAGES].transpose(0, 2, 3, 1))
-        (loss,) = executor.run(step.main, feed=feed, fetch_list=[step.loss])
-        losses[layout] = (float(loss[0]), moved(network))
-    assert losses["NCHW"][0] == pytest.approx(losses["NHWC"][0], rel=1e-5)
-    for name, weight in losses["NCHW"][1].items():
-        np.testing.assert_allclose(weight, losses["NHWC"][1][name], rtol=1e-3, atol=1e-5)
+    for case in ("NCHW", "NHWC", "plain"):
+        layout = "NCHW" if case == "plain" else case
+        step, executor, network = step_program(layout=layout, accumulation=accumulation)
+        before = moved(network)
+        parts = [step.main] if accumulation == 1 else [step.partial, step.main]
+        for part in parts if case == "plain" else ():
+            for op in part.global_block().ops:
+                if op.has_attr("use_mkldnn"):
+                    op._set_attr("use_mkldnn", False)
+        for number, part in enumerate(parts):
+            feed = batch(number, images=32)
+            if layout == "NHWC":
+                turned = feed[program.IMAGES].transpose(0, 2, 3, 1)
+                feed[program.IMAGES] = np.ascontiguousarray(turned)
+            found = executor.run(part, feed=feed, fetch_list=[step.loss])
+        moves = {name: weight - before[name] for name, weight in moved(network).items()}
+        losses[case] = (float(found[0][0]), moves)
+    for case in ("NCHW", "NHWC"):
+        assert losses[case][0] == pytest.approx(losses["plain"][0], rel=1e-5)
+        for name, move in losses["plain"][1].items():
+            difference = np.linalg.norm(losses[case][1][name] - move) / np.linalg.norm(move)
+            assert difference < 0.02, (case, name)
 
 
 def test_nhwc_trains(prepared, tmp_path):

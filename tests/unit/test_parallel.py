@@ -19,8 +19,8 @@ import pytest
 from conftest import SCRIPTS, TINY, make_images, merged, program
 
 # Without the first epochs' high rate, so that rounding differences do not grow.
-ONE = {"train": {"batch_size": 8, "epochs": 4, "learning_rate": 0.4}}
-HALF = {"train": {"batch_size": 4, "epochs": 4, "learning_rate": 0.4}}
+ONE = {"train": {"batch_size": 8, "epochs": 4, "learning_rate": 0.2}}
+HALF = {"train": {"batch_size": 4, "epochs": 4, "learning_rate": 0.2}}
 TWO = {"hardware": {"cpu_processes": 2}}
 TWICE = {"train": {"accumulation": 2}}
 

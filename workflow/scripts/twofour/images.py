@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
-from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image
@@ -20,7 +20,8 @@ EXTENSIONS = {
     "PPM": {".ppm", ".pgm", ".pbm", ".pnm"},
     "JPEG2000": {".jp2"},
 }
-READERS = [name for name in EXTENSIONS if name != "MPO"]  # Pillow's JPEG reader finds MPO
+# Pillow's JPEG reader finds MPO; a GIF file is to be told from one that is no image.
+READERS = [*(name for name in EXTENSIONS if name != "MPO"), "GIF"]
 KNOWN_EXTENSIONS = frozenset().union(*EXTENSIONS.values())
 _ORIENTATION = 0x0112  # EXIF tag; 1 is upright
 MAX_PIXELS = 200_000_000  # above this a file is a decompression bomb rather than a picture
@@ -45,12 +46,12 @@ class Verdict(NamedTuple):  # there may be millions of them
 def inspect(path: str) -> Verdict:
     """Decode the file at ``path`` in full and judge it. Never raises for a bad file."""
     try:
-        size = Path(path).stat().st_size
+        size = os.stat(path).st_size
     except OSError as error:
         return Verdict(f"cannot be read: {error.strerror}")
     if size == 0:
         return Verdict("empty file")
-    extension = Path(path).suffix.lower()
+    extension = os.path.splitext(path)[1].lower()  # noqa: PTH122 (Path is slow)
     if extension not in KNOWN_EXTENSIONS:
         return Verdict(f"not an image: extension {extension or 'missing'}", size)
     if "\n" in path or "\r" in path:
@@ -62,7 +63,7 @@ def inspect(path: str) -> Verdict:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of harmless metadata
-            with Image.open(path, formats=[*READERS, "GIF"]) as image:
+            with Image.open(path, formats=READERS) as image:
                 return _judge(image, extension, size)
     except OSError as error:
         if error.errno is not None:
@@ -85,7 +86,8 @@ def _judge(image: Image.Image, extension: str, size: int) -> Verdict:
         return Verdict(
             f"{image.mode} colours in a TIFF file, which decoders read differently", size
         )
-    pixels = image.convert("RGB")
+    image.load()
+    pixels = image if image.mode == "RGB" else image.convert("RGB")
     digest = hashlib.blake2b(repr(pixels.size).encode(), digest_size=16)
     digest.update(pixels.tobytes())
     turned = _turned(image)

@@ -169,6 +169,7 @@ def _pipeline(
         shuffle_after_epoch=training,
         pad_last_batch=True,  # every epoch starts afresh, so that it holds each image once
         read_ahead=True,
+        dont_use_mmap=True,  # a sixth faster for small files, and no SIGBUS where one shrinks
         shard_id=shard,
         num_shards=shards,
     )

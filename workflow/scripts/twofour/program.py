@@ -22,7 +22,7 @@ LOSS_SUM = "train.loss_sum"  # of the epoch, summed in the graph so that no step
 FINITE_STEPS = "train.finite_steps"  # of the epoch, before the first loss that is not a number
 EMA_DECAY = "train.ema_decay"  # of this update
 
-_ONEDNN_OPS = {"conv2d", "conv2d_grad"}
+_ONEDNN_OPS = {"conv2d", "conv2d_grad", "pool2d"}
 _EMA, _SUM = ".ema", ".gradient_sum"  # what follows a weight's name
 
 
@@ -127,7 +127,11 @@ def build_training(
             optimizer = mixed = amp.decorate(optimizer, precision, train)
         # Mixed precision would change the types of what watches, so that comes after its rewriting.
         optimizer = together = _MeanGradients(
-            optimizer, group, accumulation, lambda: _watch(network, logits, loss)
+            optimizer,
+            group,
+            accumulation,
+            lambda: _watch(network, logits, loss),
+            _oihw if device == "cpu" and layout == "NHWC" else lambda pairs: pairs,
         )
         if sparse_weights:
             sparsity.register(sparse_weights)
@@ -141,7 +145,7 @@ def build_training(
                 paddle.assign(weight * paddle.cast(mask, "float32"), output=weight)
         averages = _average_weights(network, block, master) if train["ema"] else {}
     if device == "cpu":
-        use_onednn(main, layout)
+        use_onednn(main)
     partial = _without_update(main, together.update_begins) if accumulation > 1 else None
     names = {v.name for v in main.list_vars() if v.persistable} - _PLUMBING
     sums = {name for name in names if name.endswith(_SUM)}  # zero between updates
@@ -180,6 +184,22 @@ def runnable(program: paddle.static.Program, device: str):
     return paddle.static.CompiledProgram(program, build_strategy=strategy)
 
 
+def tensor_bytes(program: paddle.static.Program, batch_size: int) -> float:
+    """Memory of all variables of ``program``, as if nothing were freed in the middle of a step.
+
+    Infinite where another size than the batch's is not known.
+    """
+    total = 0
+    for variable in program.list_vars():
+        if variable.name in _PLUMBING or 0 in variable.shape:  # a shape that is kept, no tensor
+            continue
+        sizes = [batch_size if i == 0 and s < 0 else s for i, s in enumerate(variable.shape)]
+        if any(size < 0 for size in sizes):
+            return float("inf")
+        total += 4 * int(np.prod(sizes))
+    return total
+
+
 def _watch(network: Architecture, logits, loss) -> None:
     """Sum up the losses of an epoch, and count them up to the first that is no number.
 
@@ -199,18 +219,25 @@ class _MeanGradients:
     """An optimiser whose update takes the mean gradient of several batches and processes.
 
     ``update_begins`` is the number of the first operator that runs once for several batches;
-    ``watch`` adds what runs with each batch after its gradients are known.
+    ``watch`` adds what runs with each batch after its gradients are known, and ``mend`` maps the
+    pairs of weights and gradients to what they should be.
     """
 
     def __init__(
-        self, optimizer, group: Group, accumulation: int, watch: Callable[[], None]
+        self,
+        optimizer,
+        group: Group,
+        accumulation: int,
+        watch: Callable[[], None],
+        mend: Callable[[list], list],
     ) -> None:
         self._optimizer, self._group, self._accumulation = optimizer, group, accumulation
-        self._watch = watch
+        self._watch, self._mend = watch, mend
         self.update_begins = 0
 
     def minimize(self, loss, startup_program=None, parameter_list=None, no_grad_set=None):
         pairs = self._optimizer.backward(loss, startup_program, parameter_list, no_grad_set)
+        pairs = self._mend(pairs)
         self._watch()
         if self._accumulation > 1:
             sums = [_running_sum(gradient, weight) for weight, gradient in pairs]
@@ -225,6 +252,26 @@ class _MeanGradients:
         pairs = parallel.average_gradients(pairs, self._group)
         updates = self._optimizer.apply_gradients(pairs)
         return updates, pairs
+
+
+def _oihw(pairs: list) -> list:
+    """The gradients of convolutions as [out, in, kh, kw].
+
+    With the layout NHWC, PaddlePaddle 2.6 takes what oneDNN computes for an image, and turns it
+    into [out, kh, kw, in].
+    """
+    return [
+        (weight, _from_ohwi(gradient, weight.shape) if len(weight.shape) == 4 else gradient)
+        for weight, gradient in pairs
+    ]
+
+
+def _from_ohwi(gradient, shape: tuple[int, ...]):
+    outputs, inputs, high, wide = shape
+    if high * wide == 1:
+        return paddle.reshape(gradient, shape)
+    stored = paddle.reshape(gradient, [outputs, high, wide, inputs])
+    return paddle.transpose(stored, [0, 3, 1, 2])
 
 
 def _running_sum(gradient, weight):
@@ -310,17 +357,15 @@ def build_inference(
         logits = model.forward(network, images, training=False, layout=layout)
         probabilities = functional.softmax(logits)
     if device == "cpu":
-        use_onednn(main, layout)
+        use_onednn(main)
     return InferenceProgram(main, startup, images, probabilities)
 
 
-def use_onednn(program: paddle.static.Program, layout: str = "NCHW") -> None:
-    """Run the convolutions with oneDNN. (The global flag for all operators breaks training.)
+def use_onednn(program: paddle.static.Program) -> None:
+    """Run convolutions and pooling with oneDNN. (The global flag for all operators breaks it.)
 
-    Not with the ``layout`` NHWC: its gradients of kernels above 1×1 are wrong in PaddlePaddle 2.6.
+    With the layout NHWC, the gradients of weights need :func:`_oihw`.
     """
-    if layout == "NHWC":
-        return
     for block in program.blocks:
         for op in block.ops:
             if op.type in _ONEDNN_OPS:

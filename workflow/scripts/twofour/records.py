@@ -10,6 +10,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 
 from .errors import TwoFourError
@@ -31,8 +32,9 @@ def open_records(folder: Path, code: str) -> Iterator[Records]:
             path.unlink(missing_ok=True)
             database = _connect(path, code)
         try:
-            yield Records(database)
-            database.commit()
+            records = Records(database)
+            yield records
+            records.commit()
         finally:
             database.close()
     except sqlite3.Error as error:
@@ -58,10 +60,13 @@ class Records:
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
-        self._waiting = 0
+        self._earlier = database.execute("SELECT 1 FROM files LIMIT 1").fetchone() is not None
+        self._waiting: list[tuple] = []
 
     def find(self, path: str, size: int, changed: int) -> Verdict | None:
         """The verdict on the file at ``path``, if it has this size and time of change (ns)."""
+        if not self._earlier:
+            return None
         row = self._database.execute(
             "SELECT size, reason, width, height, digest, turned FROM files "
             "WHERE path = ? AND size = ? AND changed = ?",
@@ -75,15 +80,23 @@ class Records:
     def add(self, path: str, changed: int, verdict: Verdict) -> None:
         """Note the ``verdict`` on the file at ``path``, which was changed at that time (ns)."""
         values = (os.fsencode(path), verdict.bytes, changed, verdict.reason, verdict.width)
-        values += (verdict.height, verdict.digest, int(verdict.turned))
-        self._database.execute("REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
-        self._waiting += 1
-        if self._waiting >= COMMIT_EVERY:
-            self._database.commit()
-            self._waiting = 0
+        self._waiting.append((*values, verdict.height, verdict.digest, int(verdict.turned)))
+        if len(self._waiting) >= COMMIT_EVERY:
+            self.commit()
+
+    def commit(self) -> None:
+        """Write what was added."""
+        rows = sorted(
+            self._waiting, key=itemgetter(0)
+        )  # in the order of the table, which is faster
+        self._database.executemany("REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        self._waiting.clear()
+        self._database.commit()
 
     def forget_others(self, paths: Iterable[str]) -> None:
-        """Drop the records of all files but ``paths``."""
+        """Drop the earlier records of all files but ``paths``."""
+        if not self._earlier:
+            return
         self._database.execute("CREATE TEMP TABLE kept (path BLOB PRIMARY KEY) WITHOUT ROWID")
         rows = ((os.fsencode(path),) for path in paths)
         self._database.executemany("INSERT OR IGNORE INTO kept VALUES (?)", rows)

@@ -50,6 +50,7 @@ METRICS = (
     "data_time_s",
     "compute_time_s",
 )
+KEEP_TENSORS_BYTES = 512e6  # up to here nothing is freed in the middle of a step on a CPU
 CHECKPOINT_SHARE = 0.02  # of the time at most goes into those at the ends of very short epochs
 CHECKPOINTS = "checkpoints"  # folder beside the results
 CHECK_S = 10  # how often the loss is looked at within an epoch, which makes the step wait
@@ -113,6 +114,12 @@ class Training:
                 f"train.precision is {precision}, but the training graph came out as "
                 f"{self.program.precision}; this is a fault of the program, please report it"
             )
+        if machine.device == "cpu":
+            step = program.tensor_bytes(self.program.main, settings["train"]["batch_size"])
+            if step <= KEEP_TENSORS_BYTES:
+                hardware.keep_tensors()
+            else:
+                hardware.keep_freed_memory()
         self._step_program = program.runnable(self.program.main, machine.device)
         if self.program.partial:
             self._partial_program = program.runnable(self.program.partial, machine.device)

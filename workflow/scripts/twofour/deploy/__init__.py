@@ -12,7 +12,7 @@ A backend module has
     the exported files that it reads
 ``FOR_BATCHES``
     whether it is built for certain batch sizes
-``require()``
+``require(precision)``
     raises TwoFourError in one sentence if the machine lacks something that it needs
 ``identity(machine) -> dict``
     what the built files depend on, such as the GPU; they are of no use where it differs
@@ -139,15 +139,15 @@ def place(name: str, settings: Mapping) -> Hardware:
 
 
 def lacks(settings: Mapping) -> dict[str, str]:
-    """Of the whole config's backends for GPUs those that cannot run here, and why not."""
+    """Of the whole config's backends those that cannot run here, and why not."""
     found = {}
-    for name in settings["deploy"]["backends"]:
+    for name, precision in cases(settings["deploy"]):
         module = backend(name)
-        if "cpu" in module.PRECISIONS:
+        if "cpu" in module.PRECISIONS and precision == "fp32":  # which every machine has
             continue
         try:
             place(name, settings["hardware"])
-            module.require()
+            module.require(precision)
         except TwoFourError as error:
             found[name] = str(error)
     return found
@@ -173,7 +173,7 @@ def build(
             f"deploy.precisions: {name} on the {machine.device} cannot do {precision}, only "
             f"{', '.join(offered) or 'nothing'}"
         )
-    module.require()
+    module.require(precision)
     batches = list(batches)
     out.mkdir(parents=True, exist_ok=True)
     facts = module.build(model, out, precision, machine, batches)
@@ -210,7 +210,7 @@ def load(model: Path, out: Path, machine: Hardware) -> tuple[Predictor, dict]:
             f"{machine.device}; build it again or set hardware.device"
         )
     module = backend(record["backend"])
-    module.require()
+    module.require(record["precision"])
     present = module.identity(machine)
     if record["identity"] != present:
         out, record = _built_here(record, present, model, out, machine)

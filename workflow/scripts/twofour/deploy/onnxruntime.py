@@ -19,7 +19,7 @@ SOURCES = (ONNX,)
 FOR_BATCHES = False
 
 
-def require() -> None:
+def require(precision: str) -> None:
     """Nothing is needed beyond ONNX Runtime itself."""
 
 

@@ -8,19 +8,32 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import TwoFourError
-from ..hardware import Hardware
+from ..hardware import Hardware, cpu_name
 from . import ONNX, Predictor
 from .profiles import Profile
 
-PRECISIONS = {"cpu": ("fp32",)}
+PRECISIONS = {"cpu": ("fp32", "bf16")}
 SPARSE_KERNELS = False
 NOTE = "dense kernels: there are none here that skip the zeros of 2:4 weights"
 SOURCES = (ONNX,)
 FOR_BATCHES = False
+_HINTS = {"fp32": "f32", "bf16": "bf16"}
 
 
-def require() -> None:
-    """Nothing is needed beyond OpenVINO itself."""
+def require(precision: str) -> None:
+    """Nothing is needed beyond OpenVINO itself, but bf16 wants a processor that computes in it.
+
+    OpenVINO would take fp32 instead, without a word.
+    """
+    if precision != "bf16":
+        return
+    import openvino
+
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise TwoFourError(
+            f"deploy.precisions lists bf16, but openvino finds no bf16 arithmetic in this "
+            f"processor ({cpu_name()}); take it out or run on one with AVX-512 BF16 or AMX"
+        )
 
 
 def identity(machine: Hardware) -> dict:
@@ -53,7 +66,7 @@ def load(model: Path, out: Path, precision: str, machine: Hardware) -> Predictor
         raise TwoFourError(f"openvino cannot load {model / ONNX}: {error}") from error
     settings = {
         # Else processors with bfloat16 compute in it, and the figures would not be fp32's.
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": machine.threads,
         "NUM_STREAMS": 1,
@@ -67,7 +80,15 @@ def load(model: Path, out: Path, precision: str, machine: Hardware) -> Predictor
             compiled.clear()
             network.reshape(list(images.shape))
             compiled[len(images)] = core.compile_model(network, "CPU", settings)
+            _require_hint(compiled[len(images)], precision)
         (request,) = compiled.values()
         return request(np.ascontiguousarray(images, np.float32))[0]
 
     return predict
+
+
+def _require_hint(compiled, precision: str) -> None:
+    """What ran is what the table says."""
+    used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    if used != _HINTS[precision]:
+        raise TwoFourError(f"openvino was asked for {precision}, but computes in {used}")

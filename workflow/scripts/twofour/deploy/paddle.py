@@ -19,7 +19,7 @@ FOR_BATCHES = False
 GPU_MEMORY_MB = 256  # first allocation; it grows as needed
 
 
-def require() -> None:
+def require(precision: str) -> None:
     """Nothing is needed beyond PaddlePaddle itself, which is loaded here."""
     import_paddle()
 

@@ -28,7 +28,7 @@ WORKSPACE = 1 << 30  # bytes that TensorRT may use for scratch
 SMALLEST_SUBGRAPH = 3  # operators; smaller ones stay with Paddle
 
 
-def require() -> None:
+def require(precision: str) -> None:
     """Raise TwoFourError in one sentence if this machine lacks something that is needed."""
     import_paddle()
     from paddle import inference
@@ -95,7 +95,7 @@ def build(
 
 def load(model: Path, out: Path, precision: str, machine: Hardware) -> Predictor:
     """A predictor for the exported model with the engines in the folder ``out``."""
-    require()
+    require(precision)
     return predictor(configure(model, out, precision))
 
 

@@ -29,7 +29,7 @@ TESTED_VERSIONS = (8, 10)  # major numbers that this is written for
 TIMING_CACHE, ENGINE = "timing.cache", ".engine"
 
 
-def require() -> None:
+def require(precision: str) -> None:
     """Raise TwoFourError in one sentence if this machine lacks something that is needed."""
     _library()
     cuda.require()
@@ -84,7 +84,7 @@ def build(
 
 def load(model: Path, out: Path, precision: str, machine: Hardware) -> Predictor:
     """A predictor that takes the engine for each batch from the folder ``out``."""
-    require()
+    require(precision)
     cuda.start()
     return Engines(out)
 
