@@ -1,6 +1,7 @@
 # What all rules share: the checked configuration, where results go, and what a rule depends on.
 
 import contextlib
+import functools
 import os
 import shlex
 import signal
@@ -59,9 +60,19 @@ PREFIX += (
     'LD_LIBRARY_PATH="$GPU_ENV/lib/cuda${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"; }; '
 )
 shell.prefix(PREFIX.replace("{", "{{").replace("}", "}}"))  # Snakemake would fill in names
-GPU_CONDA = "../../envs/gpu/environment.yaml"
-CPU_CONDA = "../../envs/cpu/environment.yaml"
-COMPUTE_CONDA = GPU_CONDA if CONFIG["hardware"]["device"] == "gpu" else CPU_CONDA
+
+
+def conda(kind):
+    """The conda file of envs/<kind>, where Snakemake is asked to deploy the software.
+
+    It would else note all of that file, 200 KB, with each output, and read it at each start.
+    """
+    path = f"../../envs/{kind}/environment.yaml"
+    return lambda wildcards: path if workflow.deployment_settings.deployment_method else None
+
+
+CPU_CONDA = conda("cpu")
+COMPUTE_CONDA = conda("gpu" if CONFIG["hardware"]["device"] == "gpu" else "cpu")
 COMPUTE_CONTAINER = CONFIG["hardware"]["container"]
 
 HARDWARE = CONFIG["hardware"]
@@ -124,12 +135,14 @@ wildcard_constraints:
     batch_size=r"\d+",
 
 
+@functools.cache
 def settings(stage):
     """The part of the configuration that a stage sees; as a parameter it decides what reruns.
 
     A function, since Snakemake would look for wildcards in a text with braces.
     """
-    return lambda wildcards: stages.settings(stage, CONFIG)
+    part = stages.settings(stage, CONFIG)
+    return lambda wildcards: part
 
 
 def see_cluster():

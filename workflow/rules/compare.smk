@@ -23,7 +23,7 @@ rule comparison:
         f"{RESULTS}/logs/comparison.tsv"
     localrule: True
     conda:
-        "../../envs/cpu/environment.yaml"
+        CPU_CONDA
     params:
         config=settings("compare"),
         code=stages.code("compare"),
@@ -48,7 +48,7 @@ rule plots:
         f"{RESULTS}/logs/plots.tsv"
     localrule: True
     conda:
-        "../../envs/cpu/environment.yaml"
+        CPU_CONDA
     params:
         config=settings("plot"),
         code=stages.code("plot"),
@@ -68,7 +68,7 @@ rule provenance:
         f"{RESULTS}/logs/provenance.log",
     localrule: True
     conda:
-        "../../envs/cpu/environment.yaml"
+        CPU_CONDA
     params:
         config=settings("provenance"),
         code=stages.code("provenance"),
@@ -92,7 +92,7 @@ rule report:
         f"{RESULTS}/logs/report.log",
     localrule: True
     conda:
-        "../../envs/cpu/environment.yaml"
+        CPU_CONDA
     params:
         config=settings("report"),
         code=stages.code("report"),
@@ -112,7 +112,7 @@ rule accept:
         f"{RESULTS}/logs/accept.log",
     localrule: True
     conda:
-        "../../envs/cpu/environment.yaml"
+        CPU_CONDA
     params:
         config=settings("accept"),
         code=stages.code("accept"),

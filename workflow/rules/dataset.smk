@@ -26,7 +26,7 @@ rule digits:
         f"{RESULTS}/logs/digits.tsv"
     localrule: True
     conda:
-        "../../envs/cpu/environment.yaml"
+        CPU_CONDA
     params:
         code=stages.code("make_digits"),
     shell:
@@ -42,7 +42,7 @@ rule imagenet:
     benchmark:
         f"{RESULTS}/logs/imagenet.tsv"
     conda:
-        "../../envs/cpu/environment.yaml"
+        CPU_CONDA
     threads: cores(every=True)
     params:
         code=stages.code("unpack_imagenet"),
@@ -68,7 +68,7 @@ rule dataset:
     benchmark:
         f"{RESULTS}/logs/dataset.tsv"
     conda:
-        "../../envs/cpu/environment.yaml"
+        CPU_CONDA
     threads: cores(every=True)
     params:
         config=settings("prepare_dataset"),

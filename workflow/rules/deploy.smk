@@ -16,7 +16,7 @@ rule export:
     group:
         "files.{model}"
     conda:
-        "../../envs/cpu/environment.yaml"
+        CPU_CONDA
     params:
         config=settings("export"),
         code=stages.code("export"),
@@ -45,7 +45,7 @@ rule checked:
     group:
         "files.{model}"
     conda:
-        "../../envs/cpu/environment.yaml"
+        CPU_CONDA
     params:
         code=stages.code("check_sparsity"),
     shell:

@@ -12,7 +12,7 @@ rule permuted:
     benchmark:
         f"{RESULTS}/logs/permuted.tsv"
     conda:
-        "../../envs/cpu/environment.yaml"
+        CPU_CONDA
     threads: cores(every=True)
     params:
         config=settings("permute"),
@@ -43,7 +43,7 @@ rule pruned:
         f"{RESULTS}/logs/pruned{{branch}}.tsv"
     localrule: True
     conda:
-        "../../envs/cpu/environment.yaml"
+        CPU_CONDA
     params:
         config=settings("prune"),
         code=stages.code("prune"),

@@ -116,14 +116,69 @@ _SORT_16 = (
 def mask_2d_best(weight: np.ndarray) -> np.ndarray:
     """In every 4×4 block of outputs × inputs, keep the 2 of each row and column that weigh most.
 
-    The optimum: all 90 such patterns are tried.
+    The optimum of all 90 such patterns: of the choices for the upper two rows that fill the columns
+    alike, only the best counts, and so below.
     """
-    patterns = _patterns()
 
     def keep(blocks: np.ndarray) -> np.ndarray:
-        return patterns[np.argmax(blocks @ patterns.T.astype(np.float64), axis=1)]
+        cells = np.ascontiguousarray(blocks.T).reshape(GROUP, GROUP, -1)
+        rows = [[row[i] + row[j] for i, j in _PAIRS] for row in cells]
+        upper, lower = ({f: _heavier(*half, _FILLED[f]) for f in _FILLED} for half in _halves(rows))
+        most, chosen = np.full(len(blocks), -1.0), np.zeros(len(blocks), dtype=np.uint8)
+        for filled, first in _FIRST.items():
+            above, which_above = upper[filled]
+            below, which_below = lower[_rest(filled)]
+            total = above + below
+            pattern = which_above * np.uint8(len(_FILLED[filled])) + which_below + np.uint8(first)
+            _replace(chosen, pattern, total > most)
+            np.maximum(total, most, out=most)
+        return _PATTERNS.take(chosen, axis=0)
 
-    return _by_blocks(weight, keep)
+    return _by_blocks(weight, keep, chunk=_CHUNK // 2)
+
+
+def _heavier(first: list, second: list, choices: list) -> tuple[np.ndarray, np.ndarray]:
+    """The largest sum of a pair of the ``first`` row and one of the ``second``, and its number."""
+    sums = (first[i] + second[j] for i, j in choices)
+    most = next(sums)
+    number = np.zeros(len(most), dtype=np.uint8)
+    for index, total in enumerate(sums, start=1):
+        _replace(number, np.uint8(index), total > most)
+        np.maximum(total, most, out=most)
+    return most, number
+
+
+def _replace(numbers: np.ndarray, others: np.ndarray, where: np.ndarray) -> None:
+    """Set ``numbers`` (uint8) to ``others`` where ``where`` is True.
+
+    Without branches, which a processor cannot foresee here: a tenth of np.copyto's time.
+    """
+    numbers ^= (numbers ^ others) & np.negative(where.view(np.uint8))
+
+
+def _halves(rows: list) -> tuple[list, list]:
+    return rows[: GROUP // 2], rows[GROUP // 2 :]
+
+
+def _rest(filled: tuple[int, ...]) -> tuple[int, ...]:
+    """How the lower rows must fill the columns where the upper ones have filled them so."""
+    return tuple(KEPT - count for count in filled)
+
+
+# Which two of a row are kept; and, by how two rows fill the columns, the pairs that do so.
+_PAIRS = list(itertools.combinations(range(GROUP), KEPT))
+_FILLED: dict[tuple[int, ...], list[tuple[int, int]]] = {}
+for _choice in itertools.product(range(len(_PAIRS)), repeat=2):
+    _columns = [column for pair in _choice for column in _PAIRS[pair]]
+    _filled = tuple(_columns.count(column) for column in range(GROUP))
+    _FILLED.setdefault(_filled, []).append(_choice)
+# The 90 patterns [90, 16] bool, by how their upper rows fill the columns; the first of each kind.
+_FIRST: dict[tuple[int, ...], int] = {}
+_KEPT_PAIRS: list[tuple[int, ...]] = []
+for _filled, _above in _FILLED.items():
+    _FIRST[_filled] = len(_KEPT_PAIRS)
+    _KEPT_PAIRS += [(*a, *b) for a, b in itertools.product(_above, _FILLED[_rest(_filled)])]
+_PATTERNS = np.array([[c in _PAIRS[p] for p in ps for c in range(GROUP)] for ps in _KEPT_PAIRS])
 
 
 ALGORITHMS: dict[str, Mask] = {
@@ -154,16 +209,16 @@ def _matrix(weight: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.n
     return rows, lambda mask: np.moveaxis(mask.reshape(turned.shape), (-2, -1), (0, 1)).copy()
 
 
-def _by_blocks(weight: np.ndarray, keep: Mask) -> np.ndarray:
+def _by_blocks(weight: np.ndarray, keep: Mask, chunk: int = _CHUNK) -> np.ndarray:
     """The mask that ``keep`` gives for magnitudes of 4×4 blocks, [n, 16] float64 → [n, 16] bool."""
     rows, restore = _matrix(weight)
     padded = _pad(_pad(rows, 1), 0)
     high, wide = padded.shape[0] // GROUP, padded.shape[1] // GROUP
     blocks = padded.reshape(high, GROUP, wide, GROUP).swapaxes(1, 2).reshape(-1, GROUP * GROUP)
     mask = np.empty(blocks.shape, dtype=bool)
-    for start in range(0, len(blocks), _CHUNK):
-        part = np.abs(blocks[start : start + _CHUNK].astype(np.float64))
-        mask[start : start + _CHUNK] = keep(part)
+    for start in range(0, len(blocks), chunk):
+        part = np.abs(blocks[start : start + chunk].astype(np.float64))
+        mask[start : start + chunk] = keep(part)
     whole = mask.reshape(high, wide, GROUP, GROUP).swapaxes(1, 2).reshape(padded.shape)
     return restore(whole[: rows.shape[0], : rows.shape[1]])
 
@@ -173,10 +228,3 @@ def _pad(matrix: np.ndarray, axis: int) -> np.ndarray:
     missing = -matrix.shape[axis] % GROUP
     widths = [(0, missing if a == axis else 0) for a in range(matrix.ndim)]
     return np.pad(matrix, widths) if missing else matrix
-
-
-def _patterns() -> np.ndarray:
-    """The 90 ways to keep 2 in each row and column of a 4×4 block, [90, 16] bool."""
-    rows = [[i in pair for i in range(GROUP)] for pair in itertools.combinations(range(GROUP), 2)]
-    found = np.array(list(itertools.product(rows, repeat=GROUP)))  # [6⁴, 4, 4]
-    return found[(found.sum(axis=1) == KEPT).all(axis=1)].reshape(-1, GROUP * GROUP)
