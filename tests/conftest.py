@@ -84,15 +84,21 @@ def bound_by_permissions() -> tuple:
     return prefix
 
 
-def snakemake(folder: Path, *arguments, check: bool = True) -> subprocess.CompletedProcess:
-    """Run the workflow in ``folder``."""
+def snakemake(
+    folder: Path, *arguments, check: bool = True, path: Path | None = None
+) -> subprocess.CompletedProcess:
+    """Run the workflow in ``folder``; it finds the programs in the folder ``path`` first."""
     command = [sys.executable, "-m", "snakemake", "-s", ROOT / "Snakefile"]
     done = subprocess.run(
         [*map(str, command), *map(str, arguments)],
         capture_output=True,
         text=True,
         cwd=folder,
-        env={**os.environ, "XDG_CACHE_HOME": str(folder / ".cache")},
+        env={
+            **os.environ,
+            "XDG_CACHE_HOME": str(folder / ".cache"),
+            "PATH": f"{path}:{os.environ['PATH']}" if path else os.environ["PATH"],
+        },
     )
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done

@@ -28,7 +28,7 @@ def dali(paths, batch, threads):
 
 
 def ours_gpu(paths, batch, threads):
-    loader = _loader(paths, batch, threads, device="gpu", layout="HWC", stay=True)
+    loader = _loader(paths, batch, threads, device="gpu", stay=True)
     while True:
         for images, _ in loader.epoch():
             yield images
@@ -41,6 +41,7 @@ def _loader(paths, batch, threads, **options):
     if options:
         hardware.start({"device": "gpu", "gpus": 1, "nodes": 1, "threads": threads})
     data = config.validated({})["data"]
+    options["layout"] = "HWC"  # as in training
     return Loader(paths, batch, data, 3, training=True, threads=threads, **options)
 
 

@@ -55,6 +55,29 @@ ARTIFACTS = [
 ]
 
 
+def test_snakemake_notes_little_of_each_output(run):
+    """It reads all of that at each start; the conda file alone would be 200 KB of each."""
+    records = list((run / ".snakemake" / "metadata").iterdir())
+    assert len(records) > 30
+    assert max(record.stat().st_size for record in records) < 30_000
+
+
+def test_conda_files_are_used_where_snakemake_is_asked_for_them(run, tmp_path):
+    """With what conda answers when Snakemake asks about it; none is installed here."""
+    answer = {
+        "conda_version": "24.7.1",
+        "platform": "linux-64",
+        "get": {"channel_priority": "strict"},
+    }
+    answer.update(dict.fromkeys(("conda_prefix", "root_prefix"), str(tmp_path)))
+    conda = tmp_path / "conda"
+    conda.write_text(f"#!/bin/sh\necho '{json.dumps(answer)}'\n")
+    conda.chmod(0o755)
+    asked = ("--configfile", "config.yaml", "-n", "--forcerun", "plots", "--sdm", "conda")
+    done = snakemake(run, *asked, path=tmp_path)
+    assert re.search("Conda environment .*envs/cpu/environment.yaml will be created", done.stdout)
+
+
 def test_artifacts(run):
     results = run / RUN
     for name in ARTIFACTS:
