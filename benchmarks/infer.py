@@ -34,7 +34,7 @@ def rows() -> list[dict]:
 def _rows(folder: str, batch: int) -> list[dict]:
     half = {BF16: "openvino in bf16"} if _computes_in_bf16() else {}
     who = (*OURS, *half, *PEERS, "plain_openvino")
-    rates = turns.measure({w: ("predict.py", w, folder, batch) for w in who}, rounds=7)
+    rates = turns.measure({w: ("predict.py", w, folder, batch) for w in who})
     medians = {name: statistics.median(rates[name]) for name in (*OURS, *half)}
     against = [(OURS, peer, title) for peer, title in PEERS.items()]
     against.append(((*OURS, *half), "plain_openvino", "OpenVINO as it comes"))

@@ -25,7 +25,6 @@ def rows() -> list[dict]:
             who = ("ours", "dali", *PEERS)
             rates = turns.measure(
                 {name: ("load.py", name, folder, BATCH, threads) for name in who},
-                rounds=9,
                 cores=threads,
             )
             case = f"{threads} thread{'s' * (threads > 1)}"

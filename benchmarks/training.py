@@ -34,7 +34,6 @@ def rows() -> list[dict]:
                 data = dataset(Path(folder), case, images, width, height)
                 rates = turns.measure(
                     {w: ("step.py", w, case, batch, data) for w in ("loop", "constant", *PEERS)},
-                    rounds=7,
                     cores=cores,
                 )
             title = f"{case}, batch {batch}, {cores} thread{'s' * (cores > 1)}"

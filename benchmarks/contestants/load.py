@@ -40,6 +40,8 @@ def _loader(paths, batch, threads, **options):
 
     if options:
         hardware.start({"device": "gpu", "gpus": 1, "nodes": 1, "threads": threads})
+    else:
+        hardware.prepare({"device": "cpu", "threads": threads})
     data = config.validated({})["data"]
     options["layout"] = "HWC"  # as in training
     return Loader(paths, batch, data, 3, training=True, threads=threads, **options)

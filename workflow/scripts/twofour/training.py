@@ -115,11 +115,9 @@ class Training:
                 f"{self.program.precision}; this is a fault of the program, please report it"
             )
         if machine.device == "cpu":
-            step = program.tensor_bytes(self.program.main, settings["train"]["batch_size"])
-            if step <= KEEP_TENSORS_BYTES:
+            size = program.tensor_bytes(self.program.main, settings["train"]["batch_size"])
+            if size <= KEEP_TENSORS_BYTES:
                 hardware.keep_tensors()
-            else:
-                hardware.keep_freed_memory()
         self._step_program = program.runnable(self.program.main, machine.device)
         if self.program.partial:
             self._partial_program = program.runnable(self.program.partial, machine.device)
