@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -52,6 +53,7 @@ def measure(
             text=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(SCRIPTS)])},
             preexec_fn=lambda: os.sched_setaffinity(0, allowed),
+            start_new_session=True,  # so that its own workers can be ended with it
         )
         for name, (program, *arguments) in contestants.items()
     }
@@ -68,7 +70,7 @@ def measure(
         return results
     finally:
         for process in running.values():
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
