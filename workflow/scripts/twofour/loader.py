@@ -106,7 +106,8 @@ class Loader:
     def epoch(self, start: int = 0) -> Iterator[tuple]:
         """The batches of an epoch from step ``start`` on, where the loader's state must stand.
 
-        Yields images [n, C, H, W] (or [n, H, W, C]) and their positions in the list [n] int64.
+        Yields images [n, C, H, W] (or [n, H, W, C]) and their positions in the list [n] int64. The
+        images lie in DALI's memory, which the next batch overwrites.
         """
         for step in range(start, self.steps):
             count = self.batch_size
@@ -125,7 +126,6 @@ class Loader:
             images, positions = self._pipeline.run()
         except RuntimeError as error:
             raise TwoFourError(f"an image cannot be read: {self._culprit(error)}") from error
-        # DALI uses its buffers again for the next batch, hence copies.
         positions = _to_numpy(positions).astype(np.int64).ravel()[:count]
         if self._stay and count == self.batch_size:
             return _on_gpu(images, self._gpu), positions
@@ -241,7 +241,7 @@ def _on_gpu(batch, gpu: int):
 def _to_numpy(batch) -> np.ndarray:
     if hasattr(batch, "as_cpu"):
         batch = batch.as_cpu()
-    return np.array(batch.as_tensor())  # as_array() would copy once more
+    return np.asarray(batch.as_tensor())  # as_array() would copy
 
 
 def _first_line(error: Exception) -> str:
