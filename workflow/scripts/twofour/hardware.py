@@ -295,7 +295,7 @@ def prepare(settings: dict, training: bool = False) -> Hardware:
 def keep_tensors() -> None:
     """Let PaddlePaddle free no tensor between the operators of a step; the next step reuses them.
 
-    Its bookkeeping takes a quarter of the time of a small network on a CPU.
+    Its bookkeeping takes a tenth to a quarter of the time of a small network on a CPU.
     """
     import paddle
 
