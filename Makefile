@@ -69,7 +69,8 @@ $(BENCH_VENV)/.installed: envs/cpu/requirements.txt benchmarks/requirements.txt 
 # Needs uv (https://docs.astral.sh/uv/).
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	    --no-header --no-annotate --quiet envs/cpu/requirements.in -o envs/cpu/requirements.txt
+	    --no-header --no-annotate --quiet envs/cpu/requirements.in envs/cpu/checks.in \
+	    -o envs/cpu/requirements.txt
 	uv pip compile --python-version 3.10 --python-platform x86_64-manylinux_2_28 --generate-hashes \
 	    --no-emit-index-url --no-header --no-annotate --quiet \
 	    envs/gpu/requirements.in -o envs/gpu/requirements.txt

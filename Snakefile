@@ -10,6 +10,7 @@ if not workflow.overwrite_configfiles:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/resources.smk"
 include: "workflow/rules/dataset.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/sparsity.smk"
@@ -29,6 +30,6 @@ onstart:
 rule all:
     default_target: True
     input:
-        f"{RESULTS}/comparison.csv",
-        f"{RESULTS}/report.html",
-        f"{RESULTS}/accept.json" if CONFIG["accept"]["max_top1_drop"] is not None else [],
+        table=rules.compare.output.table,
+        page=rules.report.output.page,
+        accepted=rules.accept.output.accepted if CONFIG.accept.max_top1_drop is not None else [],

@@ -18,7 +18,7 @@ import turns
 
 sys.path.insert(0, str(turns.SCRIPTS))
 
-from twofour import hardware
+from twofour.system import hardware
 
 PUBLISHED, BATCH, IMAGES = 2897, 256, 8192
 CASE = "ResNet50 224 px"

@@ -57,21 +57,22 @@ def _rows(folder: str, batch: int) -> list[dict]:
 
 
 def _computes_in_bf16() -> bool:
-    from twofour import deploy
-    from twofour.errors import TwoFourError
+    from twofour.deploy import backends
+    from twofour.system.errors import TwoFourError
 
     try:
-        deploy.backend("openvino").require("bf16")
+        backends.module("openvino").require("bf16")
     except TwoFourError:
         return False
     return True
 
 
 def _export(folder: Path) -> None:
-    from twofour import export, hardware
+    from twofour.deploy import export
+    from twofour.system import libraries
 
     settings, network = networks.case("ResNet50 224 px")
-    hardware.start({"device": "cpu", "threads": "auto"})
+    libraries.start({"device": "cpu", "threads": "auto"})
     state = networks.random_state(network)
     export.export(network, state, settings["data"], folder)
     np.savez(folder / "state.npz", **state)

@@ -15,11 +15,14 @@ import turns
 
 sys.path.insert(0, str(turns.SCRIPTS))
 
-from twofour import architecture, config, hardware, pruning
+from twofour import config
+from twofour.network import architecture
+from twofour.sparse import masks
+from twofour.system import libraries
 
 
 def rows() -> list[dict]:
-    hardware.start({"device": "cpu", "threads": "auto"})
+    libraries.start({"device": "cpu", "threads": "auto"})
     from paddle.incubate import asp
 
     network = architecture.resnet(config.validated({})["model"], 1000)
@@ -27,7 +30,7 @@ def rows() -> list[dict]:
     weights = [rng.standard_normal(s).astype(np.float32) for s in network.weights.values()]
     magnitude = _magnitude(weights)
     found = []
-    for name, mask in pruning.ALGORITHMS.items():
+    for name, mask in masks.ALGORITHMS.items():
         algorithm = asp.MaskAlgo[name.upper()]
         times = {"ours": [], "paddle": []}
         for _ in range(turns.ROUNDS):

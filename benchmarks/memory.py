@@ -149,11 +149,12 @@ def _training(folder: Path, data: Path, epochs: int):
 
 
 def _built(folder: Path) -> tuple[Path, Path]:
-    from twofour import export, hardware
+    from twofour.deploy import export
+    from twofour.system import libraries
 
     settings, network = networks.case(CASE)
-    hardware.start(settings["hardware"])
-    from twofour import weights
+    libraries.start(settings["hardware"])
+    from twofour.network import weights
 
     model = folder / "model"
     model.mkdir()

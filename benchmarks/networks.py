@@ -9,7 +9,8 @@ import turns
 
 sys.path.insert(0, str(turns.SCRIPTS))
 
-from twofour import architecture, config
+from twofour import config
+from twofour.network import architecture
 
 DEMO = turns.HERE.parent / "config" / "config.yaml"
 # name: (configuration, classes)

@@ -17,7 +17,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scripts"))
 
-from twofour import architecture, config, permutation, pruning, sparsity
+from twofour import config
+from twofour.network import architecture
+from twofour.sparse import layers, masks, pattern, permute
 
 LIMIT_S = 120
 
@@ -31,14 +33,14 @@ def main() -> None:
         for name, s in network.weights.items()
     }
     given = {key: settings["sparsity"][key] for key in ("include", "exclude")}
-    names = sparsity.chosen(sparsity.choose(network.weights, **given))
+    names = layers.chosen(layers.choose(network.weights, **given))
     start = time.perf_counter()
-    orders = permutation.find(network, weights, names, seed=1)
+    orders = permute.find(network, weights, names, seed=1)
     seconds = time.perf_counter() - start
     kept = []
-    for state in (weights, permutation.apply(network, weights, orders)):
-        pruned, _ = pruning.prune(state, names, "mask_1d")
-        kept.append(sparsity.kept_magnitude(pruned, state, names))
+    for state in (weights, permute.apply(network, weights, orders)):
+        pruned, _ = masks.prune(state, names, "mask_1d")
+        kept.append(pattern.kept_magnitude(pruned, state, names))
     print(
         f"{seconds:.0f} s ({seconds / LIMIT_S:.2f} of the limit), kept magnitude by mask_1d "
         f"{kept[0]:.4f} → {kept[1]:.4f}"

@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def _machine() -> dict:
-    from twofour import hardware
+    from twofour.system import hardware
 
     return {
         "processor": hardware.cpu_name(),

@@ -22,9 +22,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scripts"))
 
-from twofour import architecture, config, deploy, hardware, measure, pruning, sparsity
-from twofour.deploy import profiles
-from twofour.errors import TwoFourError
+from twofour import artifacts, config
+from twofour.deploy import backends, benchmark, build, profiles
+from twofour.network import architecture
+from twofour.sparse import layers, masks, pattern
+from twofour.system import hardware
+from twofour.system.errors import TwoFourError
 
 MODELS = ("dense", "sparse")
 
@@ -45,19 +48,19 @@ def main() -> None:
         config.validated({"model": {"width": options.width}})["model"], 1000
     )
     for model, weights in _weights(network).items():
-        _write_onnx(network, weights, options.size, work / model / deploy.ONNX)
+        _write_onnx(network, weights, options.size, work / model / artifacts.ONNX)
     reference = {model: _reference(work / model, options.size) for model in MODELS}
 
     rows = []
     for backend in options.backend:
-        place = deploy.place(backend, {"device": "auto", "threads": "auto"})
+        place = backends.target(backend, {"device": "auto", "threads": "auto"})
         for precision in options.precision:
             built = {}
             for model in MODELS:
                 start = time.perf_counter()
                 batches = profiles.make(options.batch_size, evaluation=min(options.batch_size))
                 out = work / model / f"{backend}-{precision}"
-                record = deploy.build(backend, precision, work / model, out, place, batches)
+                record = build.build(backend, precision, work / model, out, place, batches)
                 seconds = time.perf_counter() - start
                 built[model] = record, seconds
                 print(f"{model} {backend} {precision}: built in {seconds:.0f} s", flush=True)
@@ -70,10 +73,10 @@ def _measure(work, built, reference, place, batch_size, options) -> list[dict]:
     """A row for each model at one batch size, measured in turns."""
     record = built["dense"][0]
     name = f"{record['backend']}-{record['precision']}"
-    predictors = {m: deploy.load(work / m, work / m / name, place)[0] for m in MODELS}
+    predictors = {m: build.load(work / m, work / m / name, place)[0] for m in MODELS}
     shape = (batch_size, 3, options.size, options.size)
     batch = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    timed = measure.synthetic(predictors, batch, warmup=10, steps=options.steps)
+    timed = benchmark.synthetic(predictors, batch, warmup=10, steps=options.steps)
     rows = []
     for model in MODELS:
         record, seconds = built[model]
@@ -142,13 +145,13 @@ def _weights(network) -> dict[str, dict[str, np.ndarray]]:
     rng = np.random.default_rng(0)
     dense = {}
     for name, shape in network.weights.items():
-        inputs = np.prod(shape) / shape[1 - sparsity.input_axis(shape)]
+        inputs = np.prod(shape) / shape[1 - pattern.input_axis(shape)]
         scale = 0.3 if name.endswith("conv3.weight") else 1.0  # keeps the residual sums in range
         dense[name] = (rng.standard_normal(shape) * scale * (2 / inputs) ** 0.5).astype(np.float32)
     defaults = config.validated({})["sparsity"]
     given = {key: defaults[key] for key in ("include", "exclude")}
-    names = sparsity.chosen(sparsity.choose(network.weights, **given))
-    return {"dense": dense, "sparse": pruning.prune(dense, names, "mask_1d")[0]}
+    names = layers.chosen(layers.choose(network.weights, **given))
+    return {"dense": dense, "sparse": masks.prune(dense, names, "mask_1d")[0]}
 
 
 def _write_onnx(network, weights: dict, size: int, path: Path) -> None:
@@ -200,7 +203,7 @@ def _reference(model: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
     from onnx.reference import ReferenceEvaluator
 
     images = np.random.default_rng(1).standard_normal((1, 3, size, size)).astype(np.float32)
-    (expected,) = ReferenceEvaluator(str(model / deploy.ONNX)).run(None, {"images": images})
+    (expected,) = ReferenceEvaluator(str(model / artifacts.ONNX)).run(None, {"images": images})
     return images, expected
 
 

@@ -33,6 +33,9 @@ rm -rf "$folder"
 "$python" -m venv "$folder" || fail "could not make the virtual environment $folder"
 "$folder/bin/pip" install --quiet --disable-pip-version-check --require-hashes --no-deps -r "$requirements" ||
     fail "installation failed, see above; run the same command again when the cause is gone"
+# The package itself, as a link to this folder, so that a change of the code counts at once.
+"$folder/bin/pip" install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . ||
+    fail "the package twofour could not be installed, see above"
 if [ "$kind" = gpu ]; then
     sh envs/gpu/environment.post-deploy.sh "$folder" || exit 1
 elif [ "$kind" = bench ]; then

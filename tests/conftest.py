@@ -10,7 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from twofour import config, hardware
+from twofour import config
+from twofour.system import hardware
 
 import numpy as np
 import pytest

@@ -35,13 +35,14 @@ def ours_gpu(paths, batch, threads):
 
 
 def _loader(paths, batch, threads, **options):
-    from twofour import config, hardware
-    from twofour.loader import Loader
+    from twofour import config
+    from twofour.data.loader import Loader
+    from twofour.system import libraries
 
     if options:
-        hardware.start({"device": "gpu", "gpus": 1, "nodes": 1, "threads": threads})
+        libraries.start({"device": "gpu", "gpus": 1, "nodes": 1, "threads": threads})
     else:
-        hardware.prepare({"device": "cpu", "threads": threads})
+        libraries.prepare({"device": "cpu", "threads": threads})
     data = config.validated({})["data"]
     options["layout"] = "HWC"  # as in training
     return Loader(paths, batch, data, 3, training=True, threads=threads, **options)

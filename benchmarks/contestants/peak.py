@@ -21,10 +21,11 @@ def main() -> None:
     settings, network = networks.case(case)
     settings["train"]["batch_size"] = batch
     settings["hardware"]["threads"] = "auto"
-    from twofour import hardware
+    from twofour.system import libraries
 
-    hardware.start(settings["hardware"], training=True)
-    from twofour import program, progress, training  # noqa: F401 (what the program loads in any case)
+    libraries.start(settings["hardware"], training=True)
+    from twofour.system import progress
+    from twofour.train import loop, training_graph  # noqa: F401 (what the program loads in any case)
 
     before = _peak_mb()
     run = step.start(settings, network, data)
@@ -32,7 +33,7 @@ def main() -> None:
         for _ in range(EPOCHS):
             run._train_epoch(bar, lambda: 0)
             run.step = 0
-    arithmetic = program.tensor_bytes(run.program.main, batch) / 1e6
+    arithmetic = training_graph.tensor_bytes(run.program.main, batch) / 1e6
     found = {"before": before, "peak": _peak_mb(), "arithmetic": arithmetic}
     print(json.dumps(found), flush=True)
     os._exit(0)

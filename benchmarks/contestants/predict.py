@@ -13,14 +13,15 @@ SECONDS = 3  # of a turn, about
 
 def ours(backend, precision="fp32"):
     def load(folder, batch):
-        from twofour import deploy, hardware
+        from twofour.deploy import backends
+        from twofour.system import libraries
 
-        place = deploy.place(backend, {"device": "cpu", "threads": "auto"})
-        hardware.prepare({"device": "cpu", "threads": "auto"})
+        place = backends.target(backend, {"device": "cpu", "threads": "auto"})
+        libraries.prepare({"device": "cpu", "threads": "auto"})
         out = folder / backend
         out.mkdir(exist_ok=True)
-        deploy.backend(backend).require(precision)
-        return deploy.backend(backend).load(folder, out, precision, place)
+        backends.module(backend).require(precision)
+        return backends.module(backend).load(folder, out, precision, place)
 
     return load
 

@@ -16,7 +16,7 @@ SECONDS = 4  # of a turn, about
 def loop(settings, network, data):
     """The training loop of the pipeline, on image files; a turn is an epoch without validation."""
     training = start(settings, network, data)
-    from twofour import progress
+    from twofour.system import progress
 
     @contextlib.contextmanager
     def silent():
@@ -25,8 +25,8 @@ def loop(settings, network, data):
 
     def epoch():
         with silent() as bar:
-            training._train_epoch(bar, lambda: 0)
-        done, training.step = training.step, 0
+            loop._train_epoch(bar, lambda: 0)
+        done, loop.step = loop.step, 0
         return done
 
     return epoch
@@ -35,33 +35,36 @@ def loop(settings, network, data):
 def constant(settings, network, data):
     """The same program, fed one batch again and again, nothing fetched."""
     training = start(settings, network, data)
-    from twofour import program
+    from twofour.network import graph
+    from twofour.train import training_graph
 
     images, labels = _batch(settings, network)
-    if training.layout == "NHWC":
+    if loop.layout == "NHWC":
         images = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
-    feed = {program.IMAGES: images, program.LABELS: labels}
+    feed = {graph.IMAGES: images, training_graph.LABELS: labels}
 
     def epoch():
-        for _ in range(training.steps):
-            training.executor.run(training._step_program, feed=feed)
-        return training.steps
+        for _ in range(loop.steps):
+            loop.executor.run(loop._step_program, feed=feed)
+        return loop.steps
 
     return epoch
 
 
 def start(settings, network, data):
     """The pipeline's training, ready for its first step."""
-    from twofour import dataset, hardware
+    from twofour.data import dataset
+    from twofour.system import hardware, libraries
 
-    machine = hardware.start(settings["hardware"], training=True)
+    machine = libraries.start(settings["hardware"], training=True)
     precision = hardware.precision(settings["train"]["precision"], machine)
-    from twofour import parallel, program, training  # they load PaddlePaddle
+    from twofour.network import graph
+    from twofour.train import loop, parallel  # they load PaddlePaddle
 
     out = Path(tempfile.mkdtemp())
-    group = parallel.connect(program.place(machine.device, machine.gpu))
+    group = parallel.connect(graph.place(machine.device, machine.gpu))
     images = dataset.read(data)
-    return training.Training(settings, machine, precision, network, images, {}, out, group)
+    return loop.Training(settings, machine, precision, network, images, {}, out, group)
 
 
 def torch_eager(settings, network, data):
@@ -73,7 +76,7 @@ def torch_compiled(settings, network, data):
 
 
 def _torch(settings, network, data, compiled):
-    from twofour import dataset
+    from twofour.data import dataset
 
     import torch
     from torch_nets import Net

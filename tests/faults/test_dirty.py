@@ -9,8 +9,9 @@ import io
 import os
 import shutil
 
-from twofour import config, dataset
-from twofour.errors import TwoFourError
+from twofour import config
+from twofour.data import dataset
+from twofour.system.errors import TwoFourError
 
 import numpy as np
 import pytest
@@ -113,7 +114,7 @@ def test_links_pipes_and_files_beside_the_classes(dirty):
 
 def test_all_that_is_used_is_decoded_in_training(dirty):
     """DALI stops for good at a file that it cannot decode, so none may be left."""
-    from twofour.loader import Loader
+    from twofour.data.loader import Loader
 
     paths, _ = dataset.read(dirty[0]).train
     for training in (True, False):
@@ -123,8 +124,8 @@ def test_all_that_is_used_is_decoded_in_training(dirty):
 
 
 def test_pictures_that_exif_turns_are_counted_and_stay_as_they_are_stored(dirty):
-    from twofour.files import read_json
-    from twofour.loader import Loader
+    from twofour.data.loader import Loader
+    from twofour.system.files import read_json
 
     found = read_json(dirty[0] / "dataset.json")["turned_by_exif"]
     assert found["count"] == 1 and found["paths"][0].endswith("rotated.jpg")

@@ -8,8 +8,8 @@ import os
 import shutil
 import subprocess
 
-from twofour import files
-from twofour.errors import TwoFourError
+from twofour.system import files
+from twofour.system.errors import TwoFourError
 
 import pytest
 from conftest import TINY, bound_by_permissions, merged, program

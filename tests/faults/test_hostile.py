@@ -5,8 +5,12 @@ import json
 import pickle
 import string
 
-from twofour import checker, checkpoint, config, dataset, masks, weights
-from twofour.errors import TwoFourError
+from twofour import config
+from twofour.data import dataset
+from twofour.network import weights
+from twofour.sparse import check, masks
+from twofour.system.errors import TwoFourError
+from twofour.train import checkpoint
 
 import numpy as np
 import pytest
@@ -84,7 +88,7 @@ class Evil:
         return (exec, ("open('pwned', 'w')",))
 
 
-@pytest.mark.parametrize("read", [weights.load, masks.load, checkpoint.load, checker.read])
+@pytest.mark.parametrize("read", [weights.load, masks.load, checkpoint.load, check.read])
 def test_files_of_strangers_run_nothing(tmp_path, monkeypatch, read):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "m.pdparams"

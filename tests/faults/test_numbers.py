@@ -3,9 +3,11 @@
 import json
 import re
 
-from twofour import architecture, checkpoint, metrics, weights
-from twofour import program as program_
-from twofour.errors import TwoFourError
+from twofour.network import architecture, weights
+from twofour.network import graph as program_
+from twofour.system.errors import TwoFourError
+from twofour.train import checkpoint, metrics
+from twofour.train import training_graph as program_
 
 import numpy as np
 import paddle
@@ -50,9 +52,7 @@ def test_loss_that_is_no_number_names_step_rate_and_scale_and_keeps_the_last_goo
 def test_graph_counts_the_steps_before_the_first_that_is_no_number(tiny):
     """Though Paddle's ReLU makes 0 of it, and the loss stays an ordinary number."""
     network = architecture.resnet(tiny["model"], 2)
-    built = program_.build_training(
-        network, tiny["data"], tiny["train"], lambda step: 0.01, 1, "cpu", []
-    )
+    built = program_.build(network, tiny["data"], tiny["train"], lambda step: 0.01, 1, "cpu", [])
     executor = paddle.static.Executor(paddle.CPUPlace())
     executor.run(built.startup)
     images = np.random.default_rng(0).standard_normal((4, 3, 32, 32)).astype("float32")

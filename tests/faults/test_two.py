@@ -6,8 +6,8 @@ import subprocess
 import sys
 import time
 
-from twofour import lock
-from twofour.errors import TwoFourError
+from twofour.system import lock
+from twofour.system.errors import TwoFourError
 
 import pytest
 import yaml

@@ -1,7 +1,8 @@
 """DALI's pipelines on the GPU against those on the CPU."""
 
-from twofour import config, dataset
-from twofour.loader import Loader
+from twofour import config
+from twofour.data import dataset
+from twofour.data.loader import Loader
 
 import numpy as np
 import pytest

@@ -1,7 +1,8 @@
 """TensorRT on a real GPU: agreement with a reference, sparse kernels, engines that fit."""
 
-from twofour import deploy, hardware, pruning
-from twofour.deploy import profiles
+from twofour.deploy import build, profiles
+from twofour.sparse import masks
+from twofour.system import hardware
 
 import numpy as np
 import onnx
@@ -18,7 +19,7 @@ def network(folder, sparse):
     shape = (CHANNELS, CHANNELS, 3, 3)
     weights = {f"conv{i}.weight": rng.standard_normal(shape).astype("float32") for i in range(2)}
     if sparse:
-        weights, _ = pruning.prune(weights, list(weights), "mask_1d")
+        weights, _ = masks.prune(weights, list(weights), "mask_1d")
     nodes, last = [], "images"
     for name, weight in weights.items():
         weights[name] = weight / np.sqrt((weight**2).sum(axis=(1, 2, 3), keepdims=True))
@@ -51,7 +52,7 @@ def network(folder, sparse):
 @pytest.fixture
 def machine():
     pytest.importorskip("tensorrt", reason="TensorRT's Python package is not installed")
-    return hardware.Hardware("gpu", hardware.gpus()[0]["name"], 1)
+    return hardware.Machine("gpu", hardware.gpus()[0]["name"], 1)
 
 
 def images(count):
@@ -66,8 +67,8 @@ def test_agrees_with_the_reference(tmp_path, machine, name, precision):
 
     model = network(tmp_path / "model", sparse=True)
     batches = profiles.make([1, 4], evaluation=6)
-    record = deploy.build(name, precision, tmp_path / "model", tmp_path / "b", machine, batches)
-    predict, loaded = deploy.load(tmp_path / "model", tmp_path / "b", machine)
+    record = build.build(name, precision, tmp_path / "model", tmp_path / "b", machine, batches)
+    predict, loaded = build.load(tmp_path / "model", tmp_path / "b", machine)
     assert loaded == record
     reference = ReferenceEvaluator(model)
     for count in (4, 1, 6, 3, 4):
@@ -83,20 +84,20 @@ def test_sparse_weights_are_eligible_and_dense_ones_are_not(tmp_path, machine):
         model = tmp_path / f"model {sparse}"
         network(model, sparse)
         out = tmp_path / f"built {sparse}"
-        record = deploy.build("tensorrt_sparse", "fp16", model, out, machine, batches)
+        record = build.build("tensorrt_sparse", "fp16", model, out, machine, batches)
         counts[sparse] = record["engines"]["bs32"]["eligible_count"]
     assert counts == {True: 2, False: 0}
 
 
 def test_engine_of_another_machine_is_built_again(tmp_path, machine, monkeypatch):
-    from twofour.deploy import tensorrt
+    from twofour.deploy.backends import tensorrt
 
     network(tmp_path / "model", sparse=True)
     real = tensorrt.identity
     monkeypatch.setattr(tensorrt, "identity", lambda m: {**real(m), "gpu": "another"})
     batches = profiles.make([1], evaluation=2)
-    deploy.build("tensorrt", "fp32", tmp_path / "model", tmp_path / "b", machine, batches)
+    build.build("tensorrt", "fp32", tmp_path / "model", tmp_path / "b", machine, batches)
     monkeypatch.setattr(tensorrt, "identity", real)
-    predict, record = deploy.load(tmp_path / "model", tmp_path / "b", machine)
+    predict, record = build.load(tmp_path / "model", tmp_path / "b", machine)
     assert record["identity"] == real(machine)
     predict(images(2))

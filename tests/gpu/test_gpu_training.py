@@ -2,7 +2,9 @@
 
 import json
 
-from twofour import hardware, sparsity, weights
+from twofour.network import weights
+from twofour.sparse import pattern
+from twofour.system import hardware
 
 import pandas as pd
 import pytest
@@ -47,7 +49,7 @@ def test_pattern_holds_after_sparse_training(prepared, tmp_path, precision):
     trained = weights.load(tmp_path / "sparse" / "model.pdparams")
     report = json.loads((tmp_path / "sparse" / "sparsity.json").read_text())
     names = [layer["name"] for layer in report["layers"] if layer["sparse"]]
-    assert names and all(sparsity.holds(trained[name]) for name in names)
+    assert names and all(pattern.holds(trained[name]) for name in names)
 
 
 @pytest.mark.skipif(len(hardware.gpus()) < 2, reason="this machine has fewer than two GPUs")

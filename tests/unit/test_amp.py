@@ -1,7 +1,11 @@
 """Mixed precision, tested on the program itself: no GPU is needed to see what would run how."""
 
-from twofour import amp, architecture, config, hardware, parallel, program, sparsity, weights
-from twofour.errors import TwoFourError
+from twofour import config
+from twofour.network import architecture, weights
+from twofour.sparse import asp
+from twofour.system import hardware
+from twofour.system.errors import TwoFourError
+from twofour.train import amp, parallel, training_graph
 
 import numpy as np
 import paddle
@@ -22,7 +26,7 @@ CUDA = paddle.is_compiled_with_cuda()
 def built(precision, group=None, sparse=SPARSE, accumulation=1, **train):
     settings = config.validated({**TINY, "train": {**TINY["train"], **train}})
     arguments = (settings["data"], settings["train"], lambda step: 0.1, 1, "cpu", sparse)
-    return program.build_training(
+    return training_graph.build(
         network(), *arguments, precision, "NHWC", group, accumulation=accumulation
     )
 
@@ -54,7 +58,7 @@ def test_what_runs_in_half_precision_and_what_does_not(precision):
     assert kinds(main, "softmax_with_cross_entropy", "Logits") == {"fp32"}
     assert kinds(main, "softmax_with_cross_entropy", "Loss", output=True) == {"fp32"}
     block = main.global_block()
-    assert amp._NAMES[block.var(program.LOSS_SUM).dtype] == "fp64"
+    assert amp._NAMES[block.var(training_graph.LOSS_SUM).dtype] == "fp64"
     assert kinds(main, "isfinite_v2", "X") == {"fp64"}
 
 
@@ -110,9 +114,7 @@ def test_masks_hold_on_master_weights_in_pure_fp16():
     drifted = {n: rng.normal(size=s).astype(np.float32) for n, s in shapes.items()}
     masks = {n: (rng.random(shapes[step.master[n]]) < 0.5) for n in SPARSE}
     weights.write_scope(drifted, place)
-    weights.write_scope(
-        {sparsity.mask_name(n): m.astype(np.float32) for n, m in masks.items()}, place
-    )
+    weights.write_scope({asp.mask_name(n): m.astype(np.float32) for n, m in masks.items()}, place)
     tail = step.main.clone()
     for index in reversed(range(max(numbers(tail, "momentum")) + 1)):
         tail.global_block()._remove_op(index, sync=False)
@@ -188,7 +190,7 @@ def test_accumulation_updates_once_for_several_batches():
     ],
 )
 def test_precisions_by_compute_capability(capability, offered):
-    machine = hardware.Hardware("gpu", "Some GPU", 1, capability=capability)
+    machine = hardware.Machine("gpu", "Some GPU", 1, capability=capability)
     assert hardware.precisions(machine) == offered
     assert hardware.precision("auto", machine) == offered[0]
     for name in {"fp32", "tf32", "amp_fp16", "amp_bf16", "pure_fp16"} - set(offered):

@@ -2,8 +2,9 @@
 
 import json
 
-from twofour import checker, pruning, weights
-from twofour.errors import TwoFourError
+from twofour.network import weights
+from twofour.sparse import check, masks
+from twofour.system.errors import TwoFourError
 
 import numpy as np
 import onnx
@@ -17,7 +18,7 @@ RNG = np.random.default_rng(0)
 
 def sparse(*shape):
     weight = RNG.standard_normal(shape).astype("float32")
-    return (weight * pruning.mask_1d(weight)).astype("float32")
+    return (weight * masks.mask_1d(weight)).astype("float32")
 
 
 def dense(*shape):
@@ -39,7 +40,7 @@ def onnx_file(path, nodes, tensors, rank=4):
 
 
 def verdicts(path, required=None):
-    return {v.name: v for v in checker.check(checker.read(path).layers, required)}
+    return {v.name: v for v in check.check(check.read(path).layers, required)}
 
 
 def test_onnx_convolutions(tmp_path):
@@ -117,12 +118,12 @@ def test_constant_on_the_left_and_shared_weights(tmp_path):
     ]
     both = sparse(8, 8)
     tensors = {"left": sparse(8, 8).T.copy(), "turned": sparse(8, 8), "both": both}
-    layers = checker.read(onnx_file(tmp_path / "m.onnx", nodes, tensors, rank=2)).layers
-    found = [(v.name, v.passed) for v in checker.check(layers)]
+    layers = check.read(onnx_file(tmp_path / "m.onnx", nodes, tensors, rank=2)).layers
+    found = [(v.name, v.passed) for v in check.check(layers)]
     assert found == [("left", True), ("turned", True), ("both", True), ("both", False)]
     tensors["left"] = dense(8, 8)
-    layers = checker.read(onnx_file(tmp_path / "n.onnx", nodes, tensors, rank=2)).layers
-    assert not checker.check(layers)[0].passed
+    layers = check.read(onnx_file(tmp_path / "n.onnx", nodes, tensors, rank=2)).layers
+    assert not check.check(layers)[0].passed
 
 
 def test_grouped_transposed_convolution_is_judged_by_group(tmp_path):
@@ -143,7 +144,7 @@ def test_eight_bit_floats_below_one_are_no_zeros(tmp_path):
     model = onnx.load(str(path))
     model.graph.initializer.append(tensor)
     onnx.save(model, str(path))
-    found = checker.check(checker.read(path).layers)
+    found = check.check(check.read(path).layers)
     assert all(v.density == 1 and not v.passed for v in found)
 
 
@@ -153,7 +154,7 @@ def test_what_no_known_operator_reads_is_named(tmp_path):
         helper.make_node("Einsum", ["a", "e"], ["y"], equation="ij,jk->ik"),
     ]
     path = onnx_file(tmp_path / "m.onnx", nodes, {"w": sparse(8, 8), "e": dense(8, 8)}, rank=2)
-    assert checker.read(path).others == ["e"]
+    assert check.read(path).others == ["e"]
     done = program("check_sparsity.py", path)
     assert "not checked, since no operator known here reads them: e" in done.stderr
 
@@ -201,7 +202,7 @@ def test_foreign_pdparams(foreign, tmp_path):
 def test_foreign_paddle_model(foreign, tmp_path):
     spec = [paddle.static.InputSpec([None, 4, 8, 8], "float32")]
     paddle.jit.save(foreign, str(tmp_path / "net"), input_spec=spec)
-    found = {v.operator: v for v in checker.check(checker.read(tmp_path).layers)}
+    found = {v.operator: v for v in check.check(check.read(tmp_path).layers)}
     assert found["conv2d"].passed and found["matmul_v2"].passed
     assert not found["conv2d_transpose"].passed  # [in, out, kh, kw]: the groups run along axis 0
     assert found["conv2d_transpose"].groups == 8 // 4 * 4 * 2 * 2
@@ -239,13 +240,13 @@ def test_damaged_and_unknown_files_give_a_sentence(tmp_path, name):
         (tmp_path / name).write_bytes(b"\x08\x01garbage" * 9)
         (tmp_path / "m.pdiparams").write_bytes(b"junk")
     with pytest.raises(TwoFourError, match=name) as caught:
-        checker.read(tmp_path / name)
+        check.read(tmp_path / name)
     assert "\n" not in str(caught.value)
 
 
 def test_folder_without_a_model(tmp_path):
     with pytest.raises(TwoFourError, match="is a folder with no model; name the file"):
-        checker.read(tmp_path)
+        check.read(tmp_path)
     (tmp_path / "a.pdparams").write_bytes(b"")
     with pytest.raises(TwoFourError, match=r"with a\.pdparams; name the file"):
-        checker.read(tmp_path)
+        check.read(tmp_path)

@@ -1,13 +1,13 @@
 """The words under the table follow from the table."""
 
-from twofour import comparison
+from twofour.report import compare
 
 import numpy as np
 import pandas as pd
 
 
 def row(model, backend="tensorrt_sparse", batch=8, top1=90.0, speed=1.0, spread=0.01, **more):
-    cells = dict.fromkeys(comparison.COLUMNS, np.nan)
+    cells = dict.fromkeys(compare.COLUMNS, np.nan)
     cells.update(model=model, backend=backend, precision="fp16", device="GPU", batch_size=batch)
     cells.update(top1=top1, top5=99.0, top1_drop=90.0 - top1, images=1000)
     cells.update(throughput_img_s=100 * speed, speedup=speed, density=0.5, size_mb=1.0)
@@ -17,7 +17,7 @@ def row(model, backend="tensorrt_sparse", batch=8, top1=90.0, speed=1.0, spread=
 
 
 def words(*rows):
-    return comparison.words(pd.DataFrame(rows)[comparison.COLUMNS])
+    return compare.words(pd.DataFrame(rows)[compare.COLUMNS])
 
 
 def test_gain_is_told_with_its_place_and_without_copies():
@@ -75,14 +75,14 @@ def test_fastest_backend_is_named_for_each_batch_size():
 
 
 def test_columns_that_nothing_was_measured_of_are_not_shown():
-    without = pd.DataFrame([row("dense")])[comparison.COLUMNS]
-    assert "GPU alone" not in comparison.headings(without)
-    with_gpu = pd.DataFrame([row("dense", device_speedup=1.0)])[comparison.COLUMNS]
-    assert "GPU alone" in comparison.headings(with_gpu)
-    assert "GPU alone" in comparison.markdown(with_gpu, "")
+    without = pd.DataFrame([row("dense")])[compare.COLUMNS]
+    assert "GPU alone" not in compare.headings(without)
+    with_gpu = pd.DataFrame([row("dense", device_speedup=1.0)])[compare.COLUMNS]
+    assert "GPU alone" in compare.headings(with_gpu)
+    assert "GPU alone" in compare.markdown(with_gpu, "")
 
 
 def test_notes_of_equal_backends_are_joined():
     rows = [row("dense", b, note="dense kernels") for b in ("paddle", "onnxruntime")]
-    notes = comparison.notes(pd.DataFrame(rows)[comparison.COLUMNS])
+    notes = compare.notes(pd.DataFrame(rows)[compare.COLUMNS])
     assert notes[0] == "paddle and onnxruntime: dense kernels."

@@ -3,7 +3,7 @@ import math
 import re
 
 from twofour import config
-from twofour.errors import TwoFourError
+from twofour.system.errors import TwoFourError
 
 import pytest
 from conftest import ROOT

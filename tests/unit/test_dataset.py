@@ -1,9 +1,10 @@
 import csv
 import shutil
 
-from twofour import config, dataset
-from twofour.errors import TwoFourError
-from twofour.images import inspect
+from twofour import config
+from twofour.data import dataset
+from twofour.data.images import inspect
+from twofour.system.errors import TwoFourError
 
 import numpy as np
 import pytest

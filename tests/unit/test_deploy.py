@@ -4,9 +4,11 @@ import json
 import subprocess
 import sys
 
-from twofour import config, deploy, hardware
-from twofour.deploy import onnxruntime, paddle_trt, profiles, sparsity_log, tensorrt
-from twofour.errors import TwoFourError
+from twofour import config
+from twofour.deploy import backends, build, profiles, sparsity_log
+from twofour.deploy.backends import onnxruntime, paddle_trt, tensorrt
+from twofour.system import hardware
+from twofour.system.errors import TwoFourError
 
 import numpy as np
 import openvino
@@ -22,7 +24,7 @@ NO_GPU = not hardware.gpus()
 
 @pytest.mark.parametrize("name", BACKENDS)
 def test_every_backend_has_the_whole_protocol(name):
-    module = deploy.backend(name)
+    module = backends.module(name)
     for part in ("PRECISIONS", "SPARSE_KERNELS", "NOTE", "SOURCES", "FOR_BATCHES"):
         assert hasattr(module, part), part
     assert all(callable(getattr(module, f)) for f in ("require", "identity", "build", "load"))
@@ -30,7 +32,7 @@ def test_every_backend_has_the_whole_protocol(name):
 
 
 def test_backends_are_used_in_the_precisions_that_they_have():
-    found = deploy.cases(
+    found = backends.cases(
         {"backends": ["onnxruntime", "tensorrt", "paddle_trt"], "precisions": ["fp16", "fp32"]}
     )
     assert found == [
@@ -51,16 +53,16 @@ def test_backends_are_used_in_the_precisions_that_they_have():
 )
 def test_impossible_cases_are_named(backends, precisions, message):
     with pytest.raises(TwoFourError, match=message):
-        deploy.cases({"backends": backends, "precisions": precisions})
+        backends.cases({"backends": backends, "precisions": precisions})
 
 
 def test_a_cpu_backend_stays_on_the_cpu_beside_gpu_ones():
-    assert deploy.place("onnxruntime", {"device": "auto", "threads": 2}).device == "cpu"
+    assert backends.target("onnxruntime", {"device": "auto", "threads": 2}).device == "cpu"
 
 
 def test_a_gpu_backend_is_refused_where_the_config_says_cpu():
     with pytest.raises(TwoFourError, match="tensorrt_sparse, which runs on NVIDIA GPUs only"):
-        deploy.place("tensorrt_sparse", {"device": "cpu", "threads": 1})
+        backends.target("tensorrt_sparse", {"device": "cpu", "threads": 1})
 
 
 @pytest.mark.skipif(not NO_GPU, reason="this machine has a GPU")
@@ -191,13 +193,13 @@ def test_layers_of_the_network_from_fused_names():
         ),
     }
     layers = ["layer1.0.conv1", "layer1.0.conv2", "layer1.0.shortcut.conv", "classifier"]
-    assert deploy.sparse_layers({"engines": engines}, layers) == {
+    assert sparsity_log.sparse_layers({"engines": engines}, layers) == {
         "layer1.0.conv1": (True, True),
         "layer1.0.conv2": (True, False),
         "layer1.0.shortcut.conv": (True, False),
         "classifier": (False, False),
     }
-    assert deploy.sparse_layers({}, layers) is None
+    assert sparsity_log.sparse_layers({}, layers) is None
 
 
 # --- an artifact of another machine ---
@@ -229,51 +231,51 @@ def exported(tmp_path):
 
 
 def test_build_for_another_machine_is_built_again_and_kept(exported, tmp_path, monkeypatch, caplog):
-    machine = hardware.Hardware("cpu", "some CPU", 1)
+    machine = hardware.Machine("cpu", "some CPU", 1)
     out = tmp_path / "built"
     monkeypatch.setattr(onnxruntime, "identity", lambda _: {"gpu": "A100"})
-    first = deploy.build("onnxruntime", "fp32", exported, out, machine, profiles.make([1], 4))
+    first = build.build("onnxruntime", "fp32", exported, out, machine, profiles.make([1], 4))
     assert first["identity"] == {"gpu": "A100"} and first["batches"] == [[1, 1], [1, 4]]
-    assert deploy.load(exported, out, machine)[1] == first
+    assert build.load(exported, out, machine)[1] == first
 
     monkeypatch.setattr(onnxruntime, "identity", lambda _: {"gpu": "H100"})
     before = (out / "build.json").read_bytes()
     with caplog.at_level("WARNING", logger="twofour"):
-        _, second = deploy.load(exported, out, machine)
+        _, second = build.load(exported, out, machine)
     assert "was built for gpu A100, and this machine has gpu H100: building again" in caplog.text
     assert second["identity"] == {"gpu": "H100"} and second["batches"] == first["batches"]
     assert (out / "build.json").read_bytes() == before  # the artifact of the other machine stays
     (again,) = out.glob("*/build.json")
     stamp = again.stat().st_mtime_ns
-    assert deploy.load(exported, out, machine)[1] == json.loads(again.read_text())
+    assert build.load(exported, out, machine)[1] == json.loads(again.read_text())
     assert again.stat().st_mtime_ns == stamp  # made once
 
     monkeypatch.setattr(onnxruntime, "identity", lambda _: {"gpu": "A100"})
-    assert deploy.load(exported, out, machine)[1] == first
+    assert build.load(exported, out, machine)[1] == first
 
 
 def test_build_of_another_model_is_refused(exported, tmp_path):
-    machine = hardware.Hardware("cpu", "some CPU", 1)
-    deploy.build("onnxruntime", "fp32", exported, tmp_path / "built", machine)
+    machine = hardware.Machine("cpu", "some CPU", 1)
+    build.build("onnxruntime", "fp32", exported, tmp_path / "built", machine)
     with (exported / "model.onnx").open("ab") as file:
         file.write(b"\n")
     with pytest.raises(TwoFourError, match="was not built from the present"):
-        deploy.load(exported, tmp_path / "built", machine)
+        build.load(exported, tmp_path / "built", machine)
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
 def test_corrupt_onnx_is_one_sentence(name, exported, tmp_path):
     (exported / "model.onnx").write_bytes(b"junk")
-    machine = hardware.Hardware("cpu", "some CPU", 1)
+    machine = hardware.Machine("cpu", "some CPU", 1)
     with pytest.raises(TwoFourError, match=f"{name} cannot load"):
-        deploy.build(name, "fp32", exported, tmp_path / "built", machine)
+        build.build(name, "fp32", exported, tmp_path / "built", machine)
 
 
 def test_openvino_agrees_with_onnxruntime_at_changing_batch_sizes(exported, tmp_path):
-    machine = hardware.Hardware("cpu", "some CPU", 1)
+    machine = hardware.Machine("cpu", "some CPU", 1)
     shape = _shape(exported)
     ours, reference = (
-        deploy.backend(name).load(exported, tmp_path, "fp32", machine)
+        backends.module(name).load(exported, tmp_path, "fp32", machine)
         for name in ("openvino", "onnxruntime")
     )
     for images in (1, 3, 1):
@@ -286,10 +288,10 @@ BF16 = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"
 
 @pytest.mark.skipif(not BF16, reason="this processor does not compute in bf16")
 def test_openvino_computes_in_bf16_where_it_says_so(exported, tmp_path):
-    machine = hardware.Hardware("cpu", "some CPU", 1)
+    machine = hardware.Machine("cpu", "some CPU", 1)
     batch = np.random.default_rng(0).standard_normal((4, *_shape(exported))).astype(np.float32)
     exact, half = (
-        deploy.backend("openvino").load(exported, tmp_path, precision, machine)(batch)
+        backends.module("openvino").load(exported, tmp_path, precision, machine)(batch)
         for precision in ("fp32", "bf16")
     )
     assert 1e-6 < np.abs(exact - half).max() < 0.05
@@ -298,8 +300,8 @@ def test_openvino_computes_in_bf16_where_it_says_so(exported, tmp_path):
 def test_bf16_is_refused_before_any_work_where_the_processor_lacks_it(monkeypatch):
     monkeypatch.setattr(openvino.Core, "get_property", lambda *_: ["FP32"], raising=False)
     settings = config.validated({"deploy": {"backends": ["openvino"], "precisions": ["bf16"]}})
-    assert "no bf16 arithmetic in this processor" in deploy.lacks(settings)["openvino"]
-    assert deploy.lacks(config.validated({})) == {}
+    assert "no bf16 arithmetic in this processor" in backends.lacks(settings)["openvino"]
+    assert backends.lacks(config.validated({})) == {}
 
 
 def _shape(model):

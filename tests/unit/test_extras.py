@@ -4,8 +4,11 @@ import json
 import pickle
 import signal
 
-from twofour import architecture, config, program, recipe, sparsity, weights
-from twofour.errors import TwoFourError
+from twofour import config
+from twofour.network import architecture, graph, weights
+from twofour.sparse import pattern
+from twofour.system.errors import TwoFourError
+from twofour.train import recipe, training_graph
 
 import numpy as np
 import paddle
@@ -26,7 +29,7 @@ def step_program(accumulation=1, layout="NCHW", **train_settings):
     settings = config.validated(merged(TINY, {"train": train_settings}))
     network = architecture.resnet(settings["model"], 2)
     arguments = (settings["data"], settings["train"], lambda step: 0.1, 1, "cpu", [])
-    step = program.build_training(network, *arguments, layout=layout, accumulation=accumulation)
+    step = training_graph.build(network, *arguments, layout=layout, accumulation=accumulation)
     place = paddle.CPUPlace()
     executor = paddle.static.Executor(place)
     step.start(executor, place)
@@ -36,7 +39,7 @@ def step_program(accumulation=1, layout="NCHW", **train_settings):
 def batch(seed=0, images=4):
     rng = np.random.default_rng(seed)
     pictures = rng.normal(size=(images, 3, 32, 32)).astype(np.float32)
-    return {program.IMAGES: pictures, program.LABELS: np.arange(images) % 2}
+    return {graph.IMAGES: pictures, training_graph.LABELS: np.arange(images) % 2}
 
 
 def moved(network):
@@ -84,7 +87,7 @@ def test_average_follows_its_formula():
     weights.write_scope(averages, paddle.CPUPlace())
     for update in range(5):
         decay = recipe.ema_decay(update, 0.9)
-        feed = {**batch(update), program.EMA_DECAY: np.array([decay], np.float32)}
+        feed = {**batch(update), training_graph.EMA_DECAY: np.array([decay], np.float32)}
         executor.run(step.main, feed=feed)
         for name, now in weights.read_scope(names).items():
             expected[name] = decay * expected[name] + (1 - decay) * now
@@ -112,7 +115,7 @@ def test_averaged_weights_are_what_is_saved_and_stay_sparse(prepared, pruned, tm
     )
     report = json.loads((tmp_path / "averaged" / "sparsity.json").read_text())
     names = [layer["name"] for layer in report["layers"] if layer["sparse"]]
-    assert len(names) == 16 and all(sparsity.holds(averaged[name]) for name in names)
+    assert len(names) == 16 and all(pattern.holds(averaged[name]) for name in names)
 
 
 # --- sizes ---
@@ -183,8 +186,8 @@ def test_both_layouts_compute_the_same(accumulation):
         for number, part in enumerate(parts):
             feed = batch(number, images=32)
             if layout == "NHWC":
-                turned = feed[program.IMAGES].transpose(0, 2, 3, 1)
-                feed[program.IMAGES] = np.ascontiguousarray(turned)
+                turned = feed[graph.IMAGES].transpose(0, 2, 3, 1)
+                feed[graph.IMAGES] = np.ascontiguousarray(turned)
             found = executor.run(part, feed=feed, fetch_list=[step.loss])
         moves = {name: weight - before[name] for name, weight in moved(network).items()}
         losses[case] = (float(found[0][0]), moves)

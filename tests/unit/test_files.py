@@ -4,8 +4,11 @@ import ast
 import json
 import pickle
 
-from twofour import checkpoint, files, masks, sources, weights
-from twofour.errors import TwoFourError
+from twofour.network import weights
+from twofour.sparse import masks
+from twofour.system import codehash, files
+from twofour.system.errors import TwoFourError
+from twofour.train import checkpoint
 
 import numpy as np
 import paddle
@@ -88,20 +91,20 @@ def test_other_fingerprint_is_not_resumed_and_named(tmp_path):
 
 
 def test_sources_find_every_import_statement():
-    for path in sources.SCRIPTS.rglob("*.py"):
+    for path in codehash.SCRIPTS.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
         parsed = ast.walk(ast.parse(text))
         expected = [ast.dump(n) for n in parsed if isinstance(n, (ast.Import, ast.ImportFrom))]
-        found = [ast.dump(node) for node in sources._import_statements(text)]
+        found = [ast.dump(node) for node in codehash._import_statements(text)]
         assert sorted(found) == sorted(expected), path
 
 
 def test_sources_follow_imports_and_only_those():
-    train = {p.stem for p in sources.closure(sources.SCRIPTS / "train.py")}
+    train = {p.stem for p in codehash.closure(codehash.SCRIPTS / "train.py")}
     assert {"train", "training", "program", "model", "recipe", "loader", "checkpoint"} <= train
     assert not {"plots", "comparison", "measure", "paddle", "onnxruntime"} & train
     evaluate = {
-        p.stem for p in sources.closure(sources.SCRIPTS / "evaluate.py", "deploy.onnxruntime")
+        p.stem for p in codehash.closure(codehash.SCRIPTS / "evaluate.py", "deploy.onnxruntime")
     }
     assert "onnxruntime" in evaluate
     assert "paddle" not in evaluate

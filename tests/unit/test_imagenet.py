@@ -9,8 +9,9 @@ import sys
 import tarfile
 import time
 
-from twofour import dataset, imagenet, lock
-from twofour.errors import TwoFourError
+from twofour.data import dataset, imagenet
+from twofour.system import lock
+from twofour.system.errors import TwoFourError
 
 import numpy as np
 import pytest

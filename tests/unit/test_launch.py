@@ -2,9 +2,9 @@
 
 import signal
 
-from twofour import launch, parallel
-from twofour.cli import Interrupted
-from twofour.errors import TwoFourError, telling
+from twofour.system.cli import Interrupted
+from twofour.system.errors import TwoFourError, telling
+from twofour.train import launch, parallel
 
 import pytest
 

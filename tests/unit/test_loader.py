@@ -1,6 +1,6 @@
-from twofour import dataset
-from twofour.errors import TwoFourError
-from twofour.loader import Loader
+from twofour.data import dataset
+from twofour.data.loader import Loader
+from twofour.system.errors import TwoFourError
 
 import numpy as np
 import pytest
@@ -129,7 +129,7 @@ def test_resumed_at_another_size_goes_on_with_the_same_images(paths, tiny):
 
 
 def test_decoder_options_follow_the_configuration(tiny):
-    from twofour.loader import decoding
+    from twofour.data.loader import decoding
 
     data = {**tiny["data"], "decoder_load": 0.4}
     assert decoding(data, "cpu") == {"device": "cpu"}

@@ -1,5 +1,5 @@
-from twofour import metrics
-from twofour.errors import TwoFourError
+from twofour.system.errors import TwoFourError
+from twofour.train import metrics
 
 import numpy as np
 import pytest

@@ -1,7 +1,9 @@
 """The network against an independent reference: counts, shapes, strides, a block by hand."""
 
-from twofour import architecture, config, model, program, weights
-from twofour.errors import TwoFourError
+from twofour import config
+from twofour.network import architecture, graph, inference, weights
+from twofour.system.errors import TwoFourError
+from twofour.train import training_graph
 
 import numpy as np
 import paddle
@@ -35,7 +37,7 @@ def test_v15_puts_the_stride_into_the_3x3():
 
 def test_graph_has_the_architectures_weights_and_shapes(tiny):
     network = architecture.resnet(tiny["model"], 3)
-    built = program.build_inference(network, tiny["data"], "cpu")
+    built = inference.build(network, tiny["data"], "cpu")
     found = {p.name: tuple(p.shape) for p in built.main.all_parameters()}
     assert {n: found[n] for n in network.weights} == network.weights
     trainable = [p for p in built.main.all_parameters() if p.trainable]
@@ -60,11 +62,11 @@ def _convolve(x, w, stride):
 def test_whole_network_equals_numpy(tiny):
     """Evaluation of the slim net, computed by hand from the same weights."""
     network = architecture.resnet(tiny["model"], 3)
-    built = program.build_inference(network, tiny["data"], "cpu")
+    built = inference.build(network, tiny["data"], "cpu")
     executor = paddle.static.Executor(paddle.CPUPlace())
     executor.run(built.startup)
     rng = np.random.default_rng(0)
-    state = weights.read_scope(model.state_names(network))
+    state = weights.read_scope(graph.state_names(network))
     for name, value in state.items():  # statistics that are not 0 and 1
         if name.endswith(("mean", "bias")):
             state[name] = rng.normal(0, 0.1, value.shape).astype("float32")
@@ -74,7 +76,7 @@ def test_whole_network_equals_numpy(tiny):
 
     def layer(conv, x, relu):
         y = _convolve(x, state[conv.weight], conv.stride)
-        g, b, m, v = (state[f"{conv.norm}.{p}"][:, None, None] for p in model.NORM_PARTS)
+        g, b, m, v = (state[f"{conv.norm}.{p}"][:, None, None] for p in graph.NORM_PARTS)
         y = (y - m) / np.sqrt(v + 1e-5) * g + b
         return np.maximum(y, 0) if relu else y
 
@@ -101,9 +103,7 @@ def test_whole_network_equals_numpy(tiny):
 
 def test_he_initialisation(tiny):
     network = resnet(width=0.5, blocks=[1, 1, 1, 1])
-    built = program.build_training(
-        network, tiny["data"], tiny["train"], lambda s: 0.1, 5, "cpu", []
-    )
+    built = training_graph.build(network, tiny["data"], tiny["train"], lambda s: 0.1, 5, "cpu", [])
     paddle.static.Executor(paddle.CPUPlace()).run(built.startup)
     for conv in network.convs:
         if conv.inputs * conv.kernel**2 * conv.outputs > 20000:
@@ -114,9 +114,7 @@ def test_he_initialisation(tiny):
 def test_weight_decay_spares_batch_norm_and_nothing_else(tiny):
     """With gradients of zero (constant loss) an update shows the decay alone."""
     network = architecture.resnet(tiny["model"], 3)
-    built = program.build_training(
-        network, tiny["data"], tiny["train"], lambda s: 0.1, 5, "cpu", []
-    )
+    built = training_graph.build(network, tiny["data"], tiny["train"], lambda s: 0.1, 5, "cpu", [])
     decayed = {
         op.input("Param")[0]: op.attr("regularization_coeff")
         if op.attr("regularization_method")
@@ -132,7 +130,7 @@ def test_weight_decay_spares_batch_norm_and_nothing_else(tiny):
         and op.attr("scale") == pytest.approx(1 / 32768)
     }
     has_decay = {name for name, value in decayed.items() if value} | (by_ops & set(decayed))
-    assert has_decay == {*network.weights, model.CLASSIFIER_BIAS}
+    assert has_decay == {*network.weights, graph.CLASSIFIER_BIAS}
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -146,7 +144,7 @@ def test_label_smoothing_equals_numpy(smoothing):
             paddle.static.data("x", [None, 5], "float32"),
             paddle.static.data("y", [None], "int64"),
         )
-        loss = program.smoothed_cross_entropy(x, y, 5, smoothing)
+        loss = training_graph.smoothed_cross_entropy(x, y, 5, smoothing)
     got = paddle.static.Executor().run(main, feed={"x": logits, "y": labels}, fetch_list=[loss])[0]
     log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     target = np.full((6, 5), smoothing / 5)

@@ -8,8 +8,10 @@ import subprocess
 import sys
 import time
 
-from twofour import dataset, parallel, weights
-from twofour.errors import TwoFourError
+from twofour.data import dataset
+from twofour.network import weights
+from twofour.system.errors import TwoFourError
+from twofour.train import parallel
 
 import numpy as np
 import paddle
@@ -120,14 +122,16 @@ def test_validation_counts_each_image_once_with_uneven_and_empty_parts(tmp_path)
 
 
 def accuracy(data, out) -> float:
-    from twofour import architecture, config
-    from twofour import program as programs
-    from twofour.loader import Loader
-    from twofour.metrics import Tally
+    from twofour import config
+    from twofour.data.loader import Loader
+    from twofour.network import architecture
+    from twofour.network import inference as programs
+    from twofour.train import training_graph as programs
+    from twofour.train.metrics import Tally
 
     settings, images = config.validated(TINY), dataset.read(data)
     network = architecture.resnet(settings["model"], len(images.classes))
-    built = programs.build_inference(network, settings["data"], "cpu")
+    built = programs.build(network, settings["data"], "cpu")
     place, scope = paddle.CPUPlace(), paddle.static.Scope()
     executor = paddle.static.Executor(place)
     executor.run(built.startup, scope=scope)
@@ -227,7 +231,7 @@ def test_no_process_outlives_the_one_that_started_them(prepared, tmp_path):
 
 def test_processes_that_begin_differently_are_refused():
     """As when a slow file system shows one of them an older checkpoint, or GPUs draw otherwise."""
-    from twofour.training import Training
+    from twofour.train.loop import Training
 
     def begun(others):
         run = Training.__new__(Training)
@@ -259,8 +263,9 @@ def test_failed_processes_leave_no_environment_on_the_disk(prepared, tmp_path):
 
 
 def test_sums_are_divided_among_another_number_of_processes():
-    from twofour import program as programs
-    from twofour.training import _local_state
+    from twofour.network import inference as programs
+    from twofour.train import training_graph as programs
+    from twofour.train.loop import _local_state
 
     two = [
         {programs.LOSS_SUM: np.ones(1) * n, programs.FINITE_STEPS: np.ones(1) * 10, "x": np.ones(1)}

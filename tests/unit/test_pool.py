@@ -7,8 +7,8 @@ import subprocess
 import sys
 import time
 
-from twofour import cli, pool
-from twofour.errors import TwoFourError
+from twofour.system import cli, pool
+from twofour.system.errors import TwoFourError
 
 import psutil
 import pytest

@@ -4,7 +4,8 @@ import json
 import struct
 from dataclasses import replace
 
-from twofour import config, fatbin, hardware, preflight
+from twofour import config, doctor
+from twofour.system import fatbin, hardware
 
 import pytest
 from conftest import program
@@ -22,18 +23,18 @@ PACKAGES = {
     "nvidia-dali-cuda110": "1.34.0",
     "protobuf": "5.29.6",
 }
-GPU = preflight.Facts(
+GPU = doctor.Facts(
     packages={**PACKAGES, "paddlepaddle-gpu": "2.6.2"},
     gpus=[A100],
     paddle_cuda="11.8",
     paddle_code=PACKAGED,
     paddle_tensorrt=(8, 5, 3),
     driver_cuda=12020,
-    libraries=dict.fromkeys((*preflight.CUDA_LIBRARIES, preflight.NCCL), True),
+    libraries=dict.fromkeys((*doctor.CUDA_LIBRARIES, doctor.NCCL), True),
     cudnn=8906,
     tensorrt="8.5.3.1",
 )
-CPU = preflight.Facts(packages={**PACKAGES, "paddlepaddle": "2.6.2"}, cpu="Some CPU")
+CPU = doctor.Facts(packages={**PACKAGES, "paddlepaddle": "2.6.2"}, cpu="Some CPU")
 TENSORRT = ["tensorrt", "tensorrt_sparse", "paddle_trt"]
 
 
@@ -45,15 +46,13 @@ def judged(facts, backends=("paddle",), precision="auto", **wanted):
             "deploy": {"backends": list(backends), "precisions": ["fp32"]},
         }
     )
-    findings = preflight.judge(facts, settings)
-    assert all(f.remedy for f in findings if f.status == preflight.PROBLEM)
+    findings = doctor.judge(facts, settings)
+    assert all(f.remedy for f in findings if f.status == doctor.PROBLEM)
     return findings
 
 
 def problems(*arguments, **wanted):
-    return {
-        f.subject: f.remedy for f in judged(*arguments, **wanted) if f.status == preflight.PROBLEM
-    }
+    return {f.subject: f.remedy for f in judged(*arguments, **wanted) if f.status == doctor.PROBLEM}
 
 
 @pytest.mark.parametrize(
@@ -75,7 +74,7 @@ def test_hopper_with_the_packaged_paddle():
     assert "tensorrt_sparse do not need it" in found["PaddlePaddle"]
     # With auto the CPU trains, and one is told.
     findings = judged(replace(GPU, gpus=[H100]), TENSORRT[:2])
-    assert [f.subject for f in findings if f.status == preflight.NOTE] == ["PaddlePaddle"]
+    assert [f.subject for f in findings if f.status == doctor.NOTE] == ["PaddlePaddle"]
     assert findings[-1].found.startswith("CPU")
     # A build with PTX runs on what comes later.
     assert problems(replace(GPU, gpus=[H100], paddle_ptx={(8, 0)}), device="gpu") == {}
@@ -85,7 +84,7 @@ def test_cpu_paddle_with_a_gpu_configuration():
     found = problems(replace(CPU, gpus=[A100]), device="gpu")
     assert "make run ENV=gpu" in found["PaddlePaddle"]
     findings = judged(replace(CPU, gpus=[A100]))
-    assert [f.status for f in findings if f.subject == "PaddlePaddle"] == [preflight.NOTE]
+    assert [f.status for f in findings if f.subject == "PaddlePaddle"] == [doctor.NOTE]
 
 
 def test_tensorrt_missing_broken_or_of_another_version():
@@ -140,7 +139,7 @@ def test_only_the_gpus_that_will_be_used_matter():
 
 
 def test_gpus_that_are_not_there_change_the_training_and_one_is_told():
-    (note,) = [f for f in judged(CPU, gpus=8) if f.status == preflight.NOTE]
+    (note,) = [f for f in judged(CPU, gpus=8) if f.status == doctor.NOTE]
     assert note.subject == "training"
     assert "256 images" in note.remedy and "goes up to 0.256," in note.remedy
 
@@ -201,7 +200,7 @@ def test_threads_are_those_of_what_will_be_used(tmp_path, monkeypatch):
 def test_little_room_is_a_note():
     small = replace(GPU, disk_free=1 << 20, files=256, shared=64 << 20)
     findings = judged(replace(small, gpus=[A100, A100]), gpus=2)
-    notes = {f.subject: f.remedy for f in findings if f.status == preflight.NOTE}
+    notes = {f.subject: f.remedy for f in findings if f.status == doctor.NOTE}
     assert set(notes) == {"disk", "open files", "shared memory"}
     assert "--shm-size" in notes["shared memory"]
 

@@ -2,7 +2,7 @@
 
 import itertools
 
-from twofour import pruning, sparsity
+from twofour.sparse import masks, pattern
 
 import numpy as np
 import pytest
@@ -27,13 +27,13 @@ def test_mask_1d_is_paddles_bit_for_bit(shape, kind):
     weight = weights(shape, kind)
     # How paddle.incubate.asp prunes a parameter: the transposed weight, the transposed mask.
     expected = asp.create_mask(weight.T, func_name=asp.MaskAlgo.MASK_1D, n=2, m=4).T
-    assert np.array_equal(pruning.mask_1d(weight), expected.astype(bool))
+    assert np.array_equal(masks.mask_1d(weight), expected.astype(bool))
 
 
 def test_mask_1d_breaks_every_kind_of_tie_as_paddle_does():
     rows = np.array(list(itertools.product(range(4), repeat=4)), "float32")  # all orders of ties
     expected = asp.create_mask(rows, func_name=asp.MaskAlgo.MASK_1D, n=2, m=4)
-    assert np.array_equal(pruning.mask_1d(rows.T).T, expected.astype(bool))
+    assert np.array_equal(masks.mask_1d(rows.T).T, expected.astype(bool))
 
 
 def blocks(weight):
@@ -70,7 +70,7 @@ def test_2d_masks_against_brute_force(shape, kind):
     weight = weights(shape, kind)
     patterns = allowed_patterns()
     assert len(patterns) == 90
-    best, near = pruning.mask_2d_best(weight), pruning.mask_2d_greedy(weight)
+    best, near = masks.mask_2d_best(weight), masks.mask_2d_greedy(weight)
     for block, kept, taken in zip(blocks(weight), blocks(best), blocks(near)):
         optimum = max((np.abs(block) * pattern).sum() for pattern in patterns)
         assert (kept.sum(0) == 2).all() and (kept.sum(1) == 2).all()
@@ -79,22 +79,22 @@ def test_2d_masks_against_brute_force(shape, kind):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("algorithm", list(pruning.ALGORITHMS))
+@pytest.mark.parametrize("algorithm", list(masks.ALGORITHMS))
 def test_every_mask_is_2_4_along_the_inputs(shape, algorithm):
     weight = weights(shape, "normal")
-    mask = pruning.ALGORITHMS[algorithm](weight)
+    mask = masks.ALGORITHMS[algorithm](weight)
     assert mask.shape == shape and mask.dtype == bool
-    assert sparsity.holds(weight * mask)
+    assert pattern.holds(weight * mask)
     if algorithm != "mask_1d" and len(shape) == 4 and shape[0] % 4 == 0:
         # 2-D masks are 2:4 along the outputs as well, at each kernel position.
-        assert sparsity.holds(np.swapaxes(mask, 0, 1))
+        assert pattern.holds(np.swapaxes(mask, 0, 1))
 
 
 @pytest.mark.parametrize("kind", ["normal", "ties"])
 def test_kept_magnitude_orders_the_algorithms(kind):
     weight = weights((32, 64, 3, 3), kind)
     one, greedy_, best = (
-        np.abs(weight * pruning.ALGORITHMS[a](weight)).sum()
+        np.abs(weight * masks.ALGORITHMS[a](weight)).sum()
         for a in ("mask_1d", "mask_2d_greedy", "mask_2d_best")
     )
     assert one >= best >= greedy_ > 0.6 * np.abs(weight).sum() * (kind == "normal")
@@ -102,7 +102,7 @@ def test_kept_magnitude_orders_the_algorithms(kind):
 
 def test_prune_leaves_other_weights_and_kept_values_alone():
     both = {name: weights((8, 8), "normal") for name in ("conv2d_1.w_0", "conv2d_10.w_0")}
-    pruned, masks = pruning.prune(both, ["conv2d_1.w_0"], "mask_1d")
+    pruned, masks = masks.prune(both, ["conv2d_1.w_0"], "mask_1d")
     assert list(masks) == ["conv2d_1.w_0"]
     mask = masks["conv2d_1.w_0"]
     assert np.array_equal(pruned["conv2d_1.w_0"][mask], both["conv2d_1.w_0"][mask])

@@ -1,6 +1,7 @@
 import math
 
-from twofour import config, recipe
+from twofour import config
+from twofour.train import recipe
 
 import pytest
 

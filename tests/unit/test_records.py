@@ -3,7 +3,7 @@
 import os
 import sqlite3
 
-from twofour import dataset, images, records
+from twofour.data import dataset, images, records
 
 import pytest
 from conftest import make_images

@@ -7,9 +7,10 @@ import subprocess
 import sys
 import time
 
-from twofour import hardware, launch, slurm
-from twofour.cli import ANY_PARENT, TIED
-from twofour.errors import TwoFourError
+from twofour.system import hardware, slurm
+from twofour.system.cli import ANY_PARENT, TIED
+from twofour.system.errors import TwoFourError
+from twofour.train import launch
 
 import pytest
 from conftest import SCRIPTS, TINY, merged
@@ -124,9 +125,9 @@ def test_a_stop_that_was_asked_for_puts_nothing_back(prepared, scontrol, tmp_pat
 
 
 def test_without_a_single_step_a_job_is_not_put_back_for_ever():
-    from twofour import parallel
-    from twofour.cli import Interrupted
-    from twofour.training import Training
+    from twofour.system.cli import Interrupted
+    from twofour.train import parallel
+    from twofour.train.loop import Training
 
     def interrupted(begun, number):
         run = Training.__new__(Training)

@@ -4,16 +4,18 @@ import json
 import sys
 import types
 
-from twofour import architecture, cuda, deploy, hardware
-from twofour.deploy import profiles, tensorrt
-from twofour.errors import TwoFourError
+from twofour.deploy import backends, build, cuda, profiles, sparsity_log
+from twofour.deploy.backends import tensorrt
+from twofour.network import architecture
+from twofour.system import hardware
+from twofour.system.errors import TwoFourError
 
 import doubles
 import numpy as np
 import pytest
 
 GPU = {"name": "NVIDIA A100", "driver_version": "535.1", "compute_cap": "8.0"}
-MACHINE = hardware.Hardware("gpu", GPU["name"], 1)
+MACHINE = hardware.Machine("gpu", GPU["name"], 1)
 
 
 @pytest.fixture(params=["8.5.3.1", "10.3.0"])
@@ -32,18 +34,20 @@ def library(request, monkeypatch):
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     """A tiny network, exported as the pipeline does it."""
-    from twofour import config, export, model, program
+    from twofour import config
+    from twofour.deploy import export
+    from twofour.network import graph, inference
 
     from conftest import TINY
 
     settings = config.validated(TINY)
     network = architecture.resnet(settings["model"], 4)
-    built = program.build_inference(network, settings["data"], "cpu")
+    built = inference.build(network, settings["data"], "cpu")
     rng = np.random.default_rng(0)
     shapes = {v.name: tuple(v.shape) for v in built.main.list_vars() if v.persistable}
     state = {
         name: (np.abs(rng.standard_normal(shapes[name])) * 0.3 + 0.1).astype("float32")
-        for name in model.state_names(network)
+        for name in graph.state_names(network)
     }
     folder = tmp_path_factory.mktemp("exported")
     export.export(network, state, settings["data"], folder)
@@ -56,7 +60,7 @@ def images(count):
 
 def build(exported, out, name="tensorrt", precision="fp16"):
     batches = profiles.make([1, 5], evaluation=7)
-    return deploy.build(name, precision, exported, out, MACHINE, batches)
+    return build.build(name, precision, exported, out, MACHINE, batches)
 
 
 def test_outputs_are_those_of_the_onnx_file_for_every_batch(library, exported, tmp_path):
@@ -68,9 +72,9 @@ def test_outputs_are_those_of_the_onnx_file_for_every_batch(library, exported, t
         "compute_capability": "8.0",
     }
     assert record["sources"].keys() == {"model.onnx"}
-    predict, _ = deploy.load(exported, tmp_path, MACHINE)
-    cpu = hardware.Hardware("cpu", "some CPU", 1)
-    reference = deploy.backend("onnxruntime").load(exported, tmp_path, "fp32", cpu)
+    predict, _ = build.load(exported, tmp_path, MACHINE)
+    cpu = hardware.Machine("cpu", "some CPU", 1)
+    reference = backends.module("onnxruntime").load(exported, tmp_path, "fp32", cpu)
     for count in (5, 1, 7, 3, 5, 2):  # exact engines and the ranged one, there and back
         np.testing.assert_allclose(predict(images(count)), reference(images(count)), rtol=1e-5)
         assert predict.device_seconds > 0
@@ -80,7 +84,7 @@ def test_outputs_are_those_of_the_onnx_file_for_every_batch(library, exported, t
 
 def test_a_batch_is_copied_run_between_two_events_and_waited_for(library, exported, tmp_path):
     build(exported, tmp_path)
-    predict, _ = deploy.load(exported, tmp_path, MACHINE)
+    predict, _ = build.load(exported, tmp_path, MACHINE)
     predict(images(5))
     wanted = ["to device", "event", "execute", "event", "to host", "wait"]
     assert library.driver.calls == wanted
@@ -115,7 +119,7 @@ def test_build_json_lists_the_layers_by_our_names(library, exported, tmp_path):
     facts = record["engines"]["bs5"]
     assert (facts["layers"], facts["sparse_tactics"]) == (2, 1)
     assert (facts["eligible_count"], facts["picked_count"]) == (17, 9)
-    found = deploy.sparse_layers(record, ["stem.conv", "layer1.0.conv1", "layer1.0.conv2"])
+    found = sparsity_log.sparse_layers(record, ["stem.conv", "layer1.0.conv1", "layer1.0.conv2"])
     assert found == {
         "stem.conv": (True, True),
         "layer1.0.conv1": (True, False),
@@ -123,7 +127,7 @@ def test_build_json_lists_the_layers_by_our_names(library, exported, tmp_path):
     }
     dense = build(exported, tmp_path / "dense")
     assert dense["engines"]["bs5"]["eligible_count"] is None
-    assert deploy.sparse_layers(dense, ["stem.conv"]) is None
+    assert sparsity_log.sparse_layers(dense, ["stem.conv"]) is None
 
 
 def test_another_gpu_gets_engines_of_its_own(library, exported, tmp_path, monkeypatch):
@@ -131,12 +135,12 @@ def test_another_gpu_gets_engines_of_its_own(library, exported, tmp_path, monkey
     builds = len(library.builds)
     other = {**GPU, "name": "NVIDIA H100", "compute_cap": "9.0"}
     monkeypatch.setattr(library.driver, "gpu", other)
-    machine = hardware.Hardware("gpu", "NVIDIA H100", 1)
-    predict, record = deploy.load(exported, tmp_path, machine)
+    machine = hardware.Machine("gpu", "NVIDIA H100", 1)
+    predict, record = build.load(exported, tmp_path, machine)
     assert record["identity"]["gpu"] == "NVIDIA H100"
     assert len(library.builds) == 2 * builds
     predict(images(3))
-    deploy.load(exported, tmp_path, machine)
+    build.load(exported, tmp_path, machine)
     assert len(library.builds) == 2 * builds
 
 
@@ -152,7 +156,7 @@ def test_timings_are_kept_for_the_next_build(library, exported, tmp_path):
 
 def test_engines_for_other_batches_do_not_stay(library, exported, tmp_path):
     """They would be of an older model, and be taken for batches that they fit best."""
-    deploy.build("tensorrt", "fp32", exported, tmp_path, MACHINE, profiles.make([3], 9))
+    build.build("tensorrt", "fp32", exported, tmp_path, MACHINE, profiles.make([3], 9))
     build(exported, tmp_path)
     assert not (tmp_path / "bs3.engine").exists()
     assert len(list(tmp_path.glob("*.engine"))) == 3
@@ -170,7 +174,7 @@ def test_tensorrt_that_cannot_start_is_a_sentence(library, exported, tmp_path):
 def test_damaged_engine_and_onnx_are_one_sentence(library, exported, tmp_path):
     build(exported, tmp_path)
     (tmp_path / "bs5.engine").write_bytes(b"junk")
-    predict, _ = deploy.load(exported, tmp_path, MACHINE)
+    predict, _ = build.load(exported, tmp_path, MACHINE)
     with pytest.raises(TwoFourError, match=r"cannot load .*bs5\.engine: the plan is damaged"):
         predict(images(5))
     (tmp_path / "model.onnx").write_bytes(b"\xff\xff")

@@ -6,7 +6,8 @@ import subprocess
 import sys
 import time
 
-from twofour import sparsity, weights
+from twofour.network import weights
+from twofour.sparse import pattern
 
 import numpy as np
 import pandas as pd
@@ -140,10 +141,10 @@ def test_sparse_training_moves_weights_and_keeps_the_pattern(prepared, pruned, t
     names = [layer["name"] for layer in report["layers"] if layer["sparse"]]
     assert len(names) == 16
     for name in names:
-        assert sparsity.holds(trained[name])
+        assert pattern.holds(trained[name])
         assert not np.allclose(trained[name], start[name])
         np.testing.assert_allclose(control[name], start[name], rtol=0, atol=1e-5)
-    assert not sparsity.holds(trained["stem.conv.weight"][:, :1].repeat(4, axis=1))
+    assert not pattern.holds(trained["stem.conv.weight"][:, :1].repeat(4, axis=1))
 
 
 def test_training_that_moves_nothing_is_an_error(prepared, tmp_path):

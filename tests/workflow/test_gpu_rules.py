@@ -4,7 +4,7 @@ import json
 import shutil
 import sys
 
-from twofour import dataset
+from twofour.data import dataset
 
 import pytest
 import yaml

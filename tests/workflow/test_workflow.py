@@ -7,7 +7,10 @@ import shutil
 import sys
 from pathlib import Path
 
-from twofour import checker, export, hardware, masks, sources, sparsity, weights
+from twofour.deploy import export
+from twofour.network import weights
+from twofour.sparse import check, masks, pattern
+from twofour.system import codehash, hardware
 
 import numpy as np
 import pandas as pd
@@ -152,7 +155,7 @@ def test_pattern_in_every_artifact(run):
             export.onnx_weights(results / "deploy" / model / "model.onnx"),
         ):
             for name in names:
-                assert sparsity.holds(found[name]), (model, name)
+                assert pattern.holds(found[name]), (model, name)
                 assert np.array_equal(found[name], source[name])
 
 
@@ -177,7 +180,7 @@ def test_each_file_was_checked_and_folding_keeps_the_pattern(run, tmp_path):
         config.set_optim_cache_dir(str(tmp_path / model))
         config.enable_save_optim_model(True)
         inference.create_predictor(config)
-        folded = checker.check(checker.read(tmp_path / model).layers)
+        folded = check.check(check.read(tmp_path / model).layers)
         assert {v.operator for v in folded} >= {"fused_conv2d"}  # it did fold
         assert sum(v.eligible and v.broken == 0 for v in folded) == 16
 
@@ -353,7 +356,7 @@ def test_changed_module_reruns_exactly_its_stages(run, module, tmp_path):
     rules = named_rules(done.stdout + done.stderr)
     assert rules == MODULES[module]
     assert (
-        path.relative_to(copy).as_posix().startswith(sources.SCRIPTS.relative_to(ROOT).as_posix())
+        path.relative_to(copy).as_posix().startswith(codehash.SCRIPTS.relative_to(ROOT).as_posix())
     )
 
 
@@ -442,7 +445,7 @@ def test_each_algorithm_is_a_branch_with_rows_of_its_own(branched):
         trained = weights.load(branched / f"sparse/{algorithm}/model.pdparams")
         for name, mask in kept.items():
             assert not trained[name][~mask].any()  # the mask of this branch held
-            assert algorithm == "mask_1d" or sparsity.holds(np.swapaxes(trained[name], 0, 1))
+            assert algorithm == "mask_1d" or pattern.holds(np.swapaxes(trained[name], 0, 1))
     assert any((one[name] != best[name]).any() for name in one)
 
 

@@ -1,122 +1,159 @@
 # everything measured → the table, the pictures, the page
 
-PICTURES = ("training", "models", "layers")
+COMPARISON = f"{RESULTS}/{artifacts.COMPARISON}"
+TABLE_OF_MODELS = f"{RESULTS}/{artifacts.MODELS}"
+SPARSITY = {
+    kind: [f"{RESULTS}/{name}/{artifacts.SPARSITY}" for name in of_kind(kind)]
+    for kind in (PRUNED, SPARSE)
+}
 
 
-rule comparison:
+rule list_models:
+    output:
+        models=TABLE_OF_MODELS,
+    log:
+        f"{LOGS}/list_models.log",
+    localrule: True
+    conda:
+        CPU_CONDA
+    params:
+        config=settings("list_models"),
+        code=code("list_models"),
+    shell:
+        'exec sh "$TWOFOUR" list_models --config {params.config:q} --out {output.models:q} --log {log:q}'
+
+
+rule compare:
     input:
-        expand(f"{RESULTS}/evaluation/{{model}}/{{backend}}.json", model=MODELS, backend=BACKENDS),
-        expand(
-            f"{RESULTS}/benchmark/{{model}}/{{backend}}/bs{{batch_size}}.json",
-            model=MODELS,
-            backend=BACKENDS,
-            batch_size=CONFIG["benchmark"]["batch_sizes"],
+        models=TABLE_OF_MODELS,
+        evaluations=expand(
+            f"{RESULTS}/evaluation/{{model}}/{{case}}.json", model=NAMES, case=CASE_NAMES
         ),
-        [f"{RESULTS}/{model}/model.pdparams" for model in MODELS],
-        [f"{RESULTS}/pruned{branch}/sparsity.json" for branch in BRANCHES],
+        speeds=expand(
+            f"{RESULTS}/benchmark/{{model}}/{{case}}/bs{{batch_size}}.json",
+            model=NAMES,
+            case=CASE_NAMES,
+            batch_size=CONFIG.benchmark.batch_sizes,
+        ),
+        weights=[f"{RESULTS}/{name}/{artifacts.WEIGHTS}" for name in NAMES],
+        sparsity=SPARSITY[PRUNED],
     output:
-        f"{RESULTS}/comparison.csv",
-        f"{RESULTS}/comparison.md",
+        table=report(
+            COMPARISON,
+            caption="../report/comparison.rst",
+            category="Results",
+            labels={"what": "table"},
+        ),
+        text=f"{RESULTS}/{artifacts.COMPARISON_TEXT}",
     log:
-        f"{RESULTS}/logs/comparison.log",
+        f"{LOGS}/compare.log",
     benchmark:
-        f"{RESULTS}/logs/comparison.tsv"
+        f"{LOGS}/compare.tsv"
     localrule: True
     conda:
         CPU_CONDA
     params:
+        program="compare",
         config=settings("compare"),
-        code=stages.code("compare"),
-        results=lambda wildcards, output: dirname(output[0]),
+        code=code("compare"),
+        results=subpath(input.models, parent=True),
     shell:
-        'exec python "$SCRIPTS"/compare.py --config {params.config:q} --results {params.results:q}'
+        'exec sh "$TWOFOUR" {params.program} --config {params.config:q} --results {params.results:q}'
         " --log {log:q}"
 
 
-rule plots:
+use rule compare as plot with:
     input:
-        f"{RESULTS}/comparison.csv",
-        f"{RESULTS}/dense/metrics.csv",
-        [f"{RESULTS}/sparse{branch}/metrics.csv" for branch in BRANCHES],
-        [f"{RESULTS}/{kind}{b}/sparsity.json" for b in BRANCHES for kind in (PRUNED, SPARSE)],
-        expand(f"{RESULTS}/deploy/{{model}}/{{backend}}/build.json", model=MODELS, backend=BACKENDS),
+        models=TABLE_OF_MODELS,
+        table=COMPARISON,
+        metrics=[f"{RESULTS}/{name}/{artifacts.METRICS}" for name in TRAININGS],
+        sparsity=[*SPARSITY[PRUNED], *SPARSITY[SPARSE]],
+        builds=expand(
+            f"{RESULTS}/deploy/{{model}}/{{case}}/{artifacts.BUILD}", model=NAMES, case=CASE_NAMES
+        ),
     output:
-        [f"{RESULTS}/plots/{name}.svg" for name in PICTURES],
+        **{
+            name: report(
+                f"{RESULTS}/plots/{name}.svg",
+                caption=f"../report/{name}.rst",
+                category="Results",
+                labels={"what": f"plot: {name}"},
+            )
+            for name in artifacts.PLOTS
+        },
     log:
-        f"{RESULTS}/logs/plots.log",
+        f"{LOGS}/plot.log",
     benchmark:
-        f"{RESULTS}/logs/plots.tsv"
+        f"{LOGS}/plot.tsv"
     localrule: True
-    conda:
-        CPU_CONDA
     params:
+        program="plot",
         config=settings("plot"),
-        code=stages.code("plot"),
-        results=lambda wildcards, input: dirname(input[0]),
-    shell:
-        'exec python "$SCRIPTS"/plot.py --config {params.config:q} --results {params.results:q}'
-        " --log {log:q}"
+        code=code("plot"),
+        results=subpath(input.models, parent=True),
 
 
-rule provenance:
+use rule compare as provenance with:
     input:
-        f"{RESULTS}/comparison.csv",
-        f"{RESULTS}/plots/training.svg",
+        models=TABLE_OF_MODELS,
+        table=COMPARISON,
+        plots=rules.plot.output,
     output:
-        f"{RESULTS}/provenance.json",
+        provenance=f"{RESULTS}/{artifacts.PROVENANCE}",
     log:
-        f"{RESULTS}/logs/provenance.log",
+        f"{LOGS}/provenance.log",
+    benchmark:
+        f"{LOGS}/provenance.tsv"
     localrule: True
-    conda:
-        CPU_CONDA
     params:
+        program="provenance",
         config=settings("provenance"),
-        code=stages.code("provenance"),
-        results=lambda wildcards, output: dirname(output[0]),
-    shell:
-        'exec python "$SCRIPTS"/provenance.py --config {params.config:q} --results {params.results:q}'
-        " --log {log:q}"
+        code=code("provenance"),
+        results=subpath(input.models, parent=True),
 
 
-rule report:
+use rule compare as report with:
     input:
-        f"{RESULTS}/comparison.csv",
-        f"{RESULTS}/provenance.json",
-        f"{RESULTS}/dataset/dataset.json",
-        f"{RESULTS}/dense/train.json",
-        [f"{RESULTS}/sparse{branch}/train.json" for branch in BRANCHES],
-        [f"{RESULTS}/plots/{name}.svg" for name in PICTURES],
+        models=TABLE_OF_MODELS,
+        table=COMPARISON,
+        provenance=rules.provenance.output.provenance,
+        dataset=DATASET["dataset"],
+        sparsity=SPARSITY[PRUNED],
+        trainings=[f"{RESULTS}/{name}/{artifacts.TRAINING}" for name in TRAININGS],
+        plots=rules.plot.output,
     output:
-        f"{RESULTS}/report.html",
+        page=report(
+            f"{RESULTS}/{artifacts.REPORT}",
+            caption="../report/report.rst",
+            category="Results",
+            labels={"what": "page"},
+        ),
     log:
-        f"{RESULTS}/logs/report.log",
+        f"{LOGS}/report.log",
+    benchmark:
+        f"{LOGS}/report.tsv"
     localrule: True
-    conda:
-        CPU_CONDA
     params:
+        program="report",
         config=settings("report"),
-        code=stages.code("report"),
-        results=lambda wildcards, output: dirname(output[0]),
-    shell:
-        'exec python "$SCRIPTS"/report.py --config {params.config:q} --results {params.results:q}'
-        " --log {log:q}"
+        code=code("report"),
+        results=subpath(input.models, parent=True),
 
 
-rule accept:
+use rule compare as accept with:
     input:
-        f"{RESULTS}/comparison.csv",
-        f"{RESULTS}/report.html",  # the table and the page are there even if this fails
+        models=TABLE_OF_MODELS,
+        table=COMPARISON,
+        page=rules.report.output.page,  # the table and the page are there even if this fails
     output:
-        f"{RESULTS}/accept.json",
+        accepted=f"{RESULTS}/{artifacts.ACCEPTED}",
     log:
-        f"{RESULTS}/logs/accept.log",
+        f"{LOGS}/accept.log",
+    benchmark:
+        f"{LOGS}/accept.tsv"
     localrule: True
-    conda:
-        CPU_CONDA
     params:
+        program="accept",
         config=settings("accept"),
-        code=stages.code("accept"),
-        results=lambda wildcards, output: dirname(output[0]),
-    shell:
-        'exec python "$SCRIPTS"/accept.py --config {params.config:q} --results {params.results:q}'
-        " --log {log:q}"
+        code=code("accept"),
+        results=subpath(input.models, parent=True),

@@ -1,13 +1,20 @@
 # images → checked file lists
 
+SOURCE = CONFIG.data.source
+DATASET = {
+    "train": f"{RESULTS}/dataset/{artifacts.TRAIN_LIST}",
+    "val": f"{RESULTS}/dataset/{artifacts.VAL_LIST}",
+    "classes": f"{RESULTS}/dataset/{artifacts.CLASSES}",
+    "dataset": f"{RESULTS}/dataset/{artifacts.DATASET}",
+}
+IMAGENET = f"{RESULTS}/imagenet/{artifacts.IMAGENET}"
+
 # The built-in digits are made by a rule; a folder of the user's is there already.
-SOURCE = CONFIG["data"]["source"]
-IMAGENET = f"{RESULTS}/imagenet/imagenet.json"
 if SOURCE == "digits":
     IMAGES = f"{RESULTS}/digits"
     IMAGES_STATE = "digits"
 else:
-    IMAGES = require_root(CONFIG)
+    IMAGES = CONFIG.data.root
     # Of ImageNet the archives count, if they are there: a million files take long to look at.
     archives = imagenet.state(IMAGES) if SOURCE == "ilsvrc2012" else ""
     IMAGES_STATE = archives or fingerprint(IMAGES, sizes=SOURCE == "folder")
@@ -17,67 +24,66 @@ else:
         )
 
 
-rule digits:
+rule make_digits:
     output:
-        directory(f"{RESULTS}/digits"),
+        images=directory(f"{RESULTS}/digits"),
     log:
-        f"{RESULTS}/logs/digits.log",
+        f"{LOGS}/make_digits.log",
     benchmark:
-        f"{RESULTS}/logs/digits.tsv"
+        f"{LOGS}/make_digits.tsv"
     localrule: True
     conda:
         CPU_CONDA
     params:
-        code=stages.code("make_digits"),
+        code=code("make_digits"),
     shell:
-        'exec python "$SCRIPTS"/make_digits.py --out {output:q} --log {log:q}'
+        'exec sh "$TWOFOUR" make_digits --out {output.images:q} --log {log:q}'
 
 
 # The images themselves lie in data.root and are no output: Snakemake deletes those of a failed job.
-rule imagenet:
+rule unpack_imagenet:
     output:
-        IMAGENET,
+        imagenet=IMAGENET,
     log:
-        f"{RESULTS}/logs/imagenet.log",
+        f"{LOGS}/unpack_imagenet.log",
     benchmark:
-        f"{RESULTS}/logs/imagenet.tsv"
+        f"{LOGS}/unpack_imagenet.tsv"
     conda:
         CPU_CONDA
     threads: cores(every=True)
     params:
-        code=stages.code("unpack_imagenet"),
+        code=code("unpack_imagenet"),
         images=lambda wildcards: IMAGES,
         state=lambda wildcards: IMAGES_STATE,
     shell:
-        'exec python "$SCRIPTS"/unpack_imagenet.py --root {params.images:q} --workers {threads}'
-        " --out {output:q} --log {log:q}"
+        'exec sh "$TWOFOUR" unpack_imagenet --root {params.images:q} --workers {threads}'
+        " --out {output.imagenet:q} --log {log:q}"
 
 
-rule dataset:
+rule prepare_dataset:
     input:
-        IMAGES if SOURCE == "digits" else [],
+        images=IMAGES if SOURCE == "digits" else [],
         imagenet=IMAGENET if SOURCE == "ilsvrc2012" else [],
     output:
-        f"{RESULTS}/dataset/train.txt",
-        f"{RESULTS}/dataset/val.txt",
-        f"{RESULTS}/dataset/classes.txt",
-        f"{RESULTS}/dataset/dataset.json",
-        f"{RESULTS}/dataset/rejected.csv",
+        **DATASET,
+        rejected=f"{RESULTS}/dataset/{artifacts.REJECTED}",
     log:
-        f"{RESULTS}/logs/dataset.log",
+        f"{LOGS}/prepare_dataset.log",
     benchmark:
-        f"{RESULTS}/logs/dataset.tsv"
+        f"{LOGS}/prepare_dataset.tsv"
     conda:
         CPU_CONDA
     threads: cores(every=True)
     params:
         config=settings("prepare_dataset"),
-        code=stages.code("prepare_dataset"),
+        code=code("prepare_dataset"),
         images=lambda wildcards, input: (
-            ["--imagenet", input.imagenet] if input.imagenet else ["--root", IMAGES]
+            ["--imagenet", input.imagenet]
+            if input.imagenet
+            else ["--root", input.images or IMAGES]
         ),
         state=lambda wildcards: IMAGES_STATE,
-        out=lambda wildcards, output: dirname(output[0]),
+        out=subpath(output.dataset, parent=True),
     shell:
-        'exec python "$SCRIPTS"/prepare_dataset.py --config {params.config:q} {params.images:q}'
+        'exec sh "$TWOFOUR" prepare_dataset --config {params.config:q} {params.images:q}'
         " --workers {threads} --out {params.out:q} --log {log:q}"

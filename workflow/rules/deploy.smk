@@ -1,72 +1,78 @@
 # weights → deployable files → what a backend makes of them
 
-EXPORTED = ("model.pdmodel", "model.pdiparams", "model.onnx", "model.json", "classes.txt")
+EXPORTED = {
+    "paddle": artifacts.PADDLE_MODEL,
+    "parameters": artifacts.PADDLE_WEIGHTS,
+    "onnx": artifacts.ONNX,
+    "description": artifacts.DESCRIPTION,
+    "classes": artifacts.CLASSES,
+}
+EXPORTED = {key: f"{RESULTS}/deploy/{{model}}/{name}" for key, name in EXPORTED.items()}
+CHECKED = f"{RESULTS}/deploy/{{model}}/{artifacts.CHECK}"
+BUILT = f"{RESULTS}/deploy/{{model}}/{{backend}}-{{precision}}/{artifacts.BUILD}"
+SUFFIX = {model.name: f"/{model.branch}" if model.branch else "" for model in MODELS}
 
 
 rule export:
     input:
-        weights=f"{RESULTS}/{{model}}/model.pdparams",
-        classes=f"{RESULTS}/dataset/classes.txt",
+        weights=f"{RESULTS}/{{model}}/{artifacts.WEIGHTS}",
+        classes=DATASET["classes"],
     output:
-        [f"{RESULTS}/deploy/{{model}}/{name}" for name in EXPORTED],
+        **EXPORTED,
     log:
-        f"{RESULTS}/logs/export.{{model}}.log",
+        f"{LOGS}/export.{{model}}.log",
     benchmark:
-        f"{RESULTS}/logs/export.{{model}}.tsv"
+        f"{LOGS}/export.{{model}}.tsv"
     group:
         "files.{model}"
     conda:
         CPU_CONDA
     params:
         config=settings("export"),
-        code=stages.code("export"),
-        out=lambda wildcards, output: dirname(output[0]),
+        code=code("export"),
+        out=subpath(output.onnx, parent=True),
     shell:
-        'exec python "$SCRIPTS"/export.py --config {params.config:q} --weights {input.weights:q}'
+        'exec sh "$TWOFOUR" export --config {params.config:q} --weights {input.weights:q}'
         " --classes {input.classes:q} --out {params.out:q} --log {log:q}"
 
 
 # Proof from the files themselves: training, export or conversion might have filled zeros.
-rule checked:
+rule check:
     input:
-        weights=f"{RESULTS}/{{model}}/model.pdparams",
-        paddle=f"{RESULTS}/deploy/{{model}}/model.pdmodel",
-        parameters=f"{RESULTS}/deploy/{{model}}/model.pdiparams",
-        onnx=f"{RESULTS}/deploy/{{model}}/model.onnx",
+        weights=f"{RESULTS}/{{model}}/{artifacts.WEIGHTS}",
+        paddle=EXPORTED["paddle"],
+        parameters=EXPORTED["parameters"],
+        onnx=EXPORTED["onnx"],
         sparsity=lambda wildcards: (
-            f"{RESULTS}/{PRUNED}{names.branch(wildcards.model)}/sparsity.json"
+            f"{RESULTS}/{PRUNED}{SUFFIX[wildcards.model]}/{artifacts.SPARSITY}"
         ),
     output:
-        f"{RESULTS}/deploy/{{model}}/check.json",
+        check=CHECKED,
     log:
-        f"{RESULTS}/logs/checked.{{model}}.log",
+        f"{LOGS}/check.{{model}}.log",
     benchmark:
-        f"{RESULTS}/logs/checked.{{model}}.tsv"
+        f"{LOGS}/check.{{model}}.tsv"
     group:
         "files.{model}"
     conda:
         CPU_CONDA
     params:
-        code=stages.code("check_sparsity"),
+        code=code("check"),
     shell:
-        'exec python "$SCRIPTS"/check_sparsity.py {input.weights:q} {input.paddle:q} {input.onnx:q}'
-        " --sparsity {input.sparsity:q} --out {output:q} --log {log:q}"
+        'exec sh "$TWOFOUR" check {input.weights:q} {input.paddle:q} {input.onnx:q}'
+        " --sparsity {input.sparsity:q} --out {output.check:q} --log {log:q}"
 
 
 rule build:
     input:
-        [f"{RESULTS}/deploy/{{model}}/{name}" for name in EXPORTED],
-        branch(
-            lambda wildcards: wildcards.model == DENSE,
-            then=[],
-            otherwise=f"{RESULTS}/deploy/{{model}}/check.json",
-        ),
+        **EXPORTED,
+        check=lambda wildcards: [] if wildcards.model == DENSE else CHECKED,
     output:
-        f"{RESULTS}/deploy/{{model}}/{{backend}}-{{precision}}/build.json",
+        build=BUILT,
     log:
-        f"{RESULTS}/logs/build.{{model}}.{{backend}}-{{precision}}.log",
+        f"{LOGS}/build.{{model}}.{{backend}}-{{precision}}.log",
     benchmark:
-        f"{RESULTS}/logs/build.{{model}}.{{backend}}-{{precision}}.tsv"
+        f"{LOGS}/build.{{model}}.{{backend}}-{{precision}}.tsv"
     # On a cluster, what takes seconds is done in the job that exports the model.
     group:
         lambda wildcards: (
@@ -84,12 +90,12 @@ rule build:
     params:
         # Only some backends are built for certain batch sizes, and rebuilt for others.
         config=lambda wildcards: settings(
-            "build_for_batches" if deploy.for_batches(wildcards.backend) else "build"
+            "build_for_batches" if backends.about(wildcards.backend).for_batches else "build"
         )(wildcards),
-        code=lambda wildcards: stages.code("build", f"deploy.{wildcards.backend}"),
-        model=lambda wildcards, input: dirname(input[0]),
-        out=lambda wildcards, output: dirname(output[0]),
+        code=backend_code("build"),
+        model=subpath(input.onnx, parent=True),
+        out=subpath(output.build, parent=True),
     shell:
-        'on_gpu; exec python "$SCRIPTS"/build.py --config {params.config:q} --model {params.model:q}'
+        'exec sh "$TWOFOUR" --gpu build --config {params.config:q} --model {params.model:q}'
         " --backend {wildcards.backend} --precision {wildcards.precision}"
         " --out {params.out:q} --log {log:q}"

@@ -1,17 +1,44 @@
 # accuracy of each deployed model, and speed of all of them side by side
 
 
+# What the training graph says of each image: all deployed forms of a model are compared with it.
+rule reference:
+    input:
+        **DATASET,
+        weights=f"{RESULTS}/{{model}}/{artifacts.WEIGHTS}",
+    output:
+        reference=f"{RESULTS}/reference/{{model}}.npz",
+    log:
+        f"{LOGS}/reference.{{model}}.log",
+    benchmark:
+        f"{LOGS}/reference.{{model}}.tsv"
+    conda:
+        COMPUTE_CONDA
+    container:
+        COMPUTE_CONTAINER
+    threads: cores()
+    resources:
+        gpu=int(ON_GPU),
+    params:
+        config=settings("reference"),
+        code=code("reference"),
+        data=subpath(input.dataset, parent=True),
+    shell:
+        'exec sh "$TWOFOUR" --gpu reference --config {params.config:q} --data {params.data:q}'
+        " --weights {input.weights:q} --out {output.reference:q} --log {log:q}"
+
+
 rule evaluate:
     input:
-        DATASET,
-        build=f"{RESULTS}/deploy/{{model}}/{{backend}}-{{precision}}/build.json",
-        weights=f"{RESULTS}/{{model}}/model.pdparams",
+        **DATASET,
+        build=BUILT,
+        reference=f"{RESULTS}/reference/{{model}}.npz",
     output:
-        f"{RESULTS}/evaluation/{{model}}/{{backend}}-{{precision}}.json",
+        evaluation=f"{RESULTS}/evaluation/{{model}}/{{backend}}-{{precision}}.json",
     log:
-        f"{RESULTS}/logs/evaluate.{{model}}.{{backend}}-{{precision}}.log",
+        f"{LOGS}/evaluate.{{model}}.{{backend}}-{{precision}}.log",
     benchmark:
-        f"{RESULTS}/logs/evaluate.{{model}}.{{backend}}-{{precision}}.tsv"
+        f"{LOGS}/evaluate.{{model}}.{{backend}}-{{precision}}.tsv"
     conda:
         COMPUTE_CONDA
     container:
@@ -21,31 +48,30 @@ rule evaluate:
         gpu=gpus,
     params:
         config=settings("evaluate"),
-        code=lambda wildcards: stages.code("evaluate", f"deploy.{wildcards.backend}"),
-        data=lambda wildcards, input: dirname(input[0]),
-        model=lambda wildcards, input: dirname(dirname(input.build)),
-        build=lambda wildcards, input: dirname(input.build),
+        code=backend_code("evaluate"),
+        data=subpath(input.dataset, parent=True),
+        model=subpath(input.build, ancestor=2),
+        build=subpath(input.build, parent=True),
     shell:
-        'on_gpu; exec python "$SCRIPTS"/evaluate.py --config {params.config:q} --data {params.data:q}'
-        " --model {params.model:q} --build {params.build:q} --weights {input.weights:q}"
-        " --out {output:q} --log {log:q}"
+        'exec sh "$TWOFOUR" --gpu evaluate --config {params.config:q} --data {params.data:q}'
+        " --model {params.model:q} --build {params.build:q} --reference {input.reference:q}"
+        " --out {output.evaluation:q} --log {log:q}"
 
 
 rule benchmark:
     input:
-        DATASET,
-        builds=[
-            f"{RESULTS}/deploy/{model}/{{backend}}-{{precision}}/build.json" for model in MODELS
-        ],
+        **DATASET,
+        builds=expand(BUILT, model=NAMES, allow_missing=True),
     output:
-        [
-            f"{RESULTS}/benchmark/{model}/{{backend}}-{{precision}}/bs{{batch_size}}.json"
-            for model in MODELS
-        ],
+        speeds=expand(
+            f"{RESULTS}/benchmark/{{model}}/{{backend}}-{{precision}}/bs{{batch_size}}.json",
+            model=NAMES,
+            allow_missing=True,
+        ),
     log:
-        f"{RESULTS}/logs/benchmark.{{backend}}-{{precision}}.bs{{batch_size}}.log",
+        f"{LOGS}/benchmark.{{backend}}-{{precision}}.bs{{batch_size}}.log",
     benchmark:
-        f"{RESULTS}/logs/benchmark.{{backend}}-{{precision}}.bs{{batch_size}}.tsv"
+        f"{LOGS}/benchmark.{{backend}}-{{precision}}.bs{{batch_size}}.tsv"
     conda:
         COMPUTE_CONDA
     container:
@@ -55,11 +81,11 @@ rule benchmark:
         gpu=gpus,
     params:
         config=settings("benchmark"),
-        code=lambda wildcards: stages.code("benchmark", f"deploy.{wildcards.backend}"),
-        data=lambda wildcards, input: dirname(input[0]),
-        models=lambda wildcards, input: [dirname(dirname(build)) for build in input.builds],
-        builds=lambda wildcards, input: [dirname(build) for build in input.builds],
+        code=backend_code("benchmark"),
+        data=subpath(input.dataset, parent=True),
+        models=lambda wildcards, input: [str(Path(build).parents[1]) for build in input.builds],
+        builds=lambda wildcards, input: [str(Path(build).parent) for build in input.builds],
     shell:
-        'on_gpu; exec python "$SCRIPTS"/benchmark.py --config {params.config:q} --data {params.data:q}'
+        'exec sh "$TWOFOUR" --gpu benchmark --config {params.config:q} --data {params.data:q}'
         " --model {params.models:q} --build {params.builds:q}"
-        " --batch-size {wildcards.batch_size} --out {output:q} --log {log:q}"
+        " --batch-size {wildcards.batch_size} --out {output.speeds:q} --log {log:q}"

@@ -1,59 +1,55 @@
 # dense weights → channels in a better order (if asked for) → 2:4 pruned weights and their masks
 
 
-rule permuted:
+rule permute:
     input:
-        dense=f"{RESULTS}/dense/model.pdparams",
-        training=f"{RESULTS}/dense/train.json",
+        dense=f"{RESULTS}/{DENSE}/{artifacts.WEIGHTS}",
+        training=f"{RESULTS}/{DENSE}/{artifacts.TRAINING}",
     output:
-        [f"{RESULTS}/permuted/{name}" for name in ("model.pdparams", "permutation.json")],
+        weights=f"{RESULTS}/permuted/{artifacts.WEIGHTS}",
+        permutation=f"{RESULTS}/permuted/{artifacts.PERMUTATION}",
     log:
-        f"{RESULTS}/logs/permuted.log",
+        f"{LOGS}/permute.log",
     benchmark:
-        f"{RESULTS}/logs/permuted.tsv"
+        f"{LOGS}/permute.tsv"
     conda:
         CPU_CONDA
     threads: cores(every=True)
     params:
         config=settings("permute"),
-        code=stages.code("permute"),
-        out=lambda wildcards, output: dirname(output[0]),
+        code=code("permute"),
+        out=subpath(output.weights, parent=True),
     shell:
-        'exec python "$SCRIPTS"/permute.py --config {params.config:q} --weights {input.dense:q}'
+        'exec sh "$TWOFOUR" permute --config {params.config:q} --weights {input.dense:q}'
         " --training {input.training:q} --threads {threads} --out {params.out:q} --log {log:q}"
 
 
-rule pruned:
+rule prune:
     input:
-        dense=f"{RESULTS}/dense/model.pdparams",
-        training=f"{RESULTS}/dense/train.json",
-        permuted=branch(
-            CONFIG["sparsity"]["permute"],
-            then=f"{RESULTS}/permuted/model.pdparams",
-            otherwise=[],
-        ),
+        dense=f"{RESULTS}/{DENSE}/{artifacts.WEIGHTS}",
+        training=f"{RESULTS}/{DENSE}/{artifacts.TRAINING}",
+        permuted=f"{RESULTS}/permuted/{artifacts.WEIGHTS}" if CONFIG.sparsity.permute else [],
     output:
-        [
-            f"{RESULTS}/pruned{{branch}}/{name}"
-            for name in ("model.pdparams", "masks.npz", "sparsity.json")
-        ],
+        weights=f"{RESULTS}/{PRUNED}{{algorithm}}/{artifacts.WEIGHTS}",
+        masks=f"{RESULTS}/{PRUNED}{{algorithm}}/{artifacts.MASKS}",
+        sparsity=f"{RESULTS}/{PRUNED}{{algorithm}}/{artifacts.SPARSITY}",
     log:
-        f"{RESULTS}/logs/pruned{{branch}}.log",
+        f"{LOGS}/prune{{algorithm}}.log",
     benchmark:
-        f"{RESULTS}/logs/pruned{{branch}}.tsv"
+        f"{LOGS}/prune{{algorithm}}.tsv"
     localrule: True
     conda:
         CPU_CONDA
     params:
         config=settings("prune"),
-        code=stages.code("prune"),
-        algorithm=lambda wildcards: BRANCHES[wildcards.branch],
+        code=code("prune"),
+        algorithm=lambda wildcards: ALGORITHMS[wildcards.algorithm],
         weights=lambda wildcards, input: (
             ["--weights", input.permuted, "--unpermuted", input.dense]
             if input.permuted
             else ["--weights", input.dense]
         ),
-        out=lambda wildcards, output: dirname(output[0]),
+        out=subpath(output.weights, parent=True),
     shell:
-        'exec python "$SCRIPTS"/prune.py --config {params.config:q} {params.weights:q}'
+        'exec sh "$TWOFOUR" prune --config {params.config:q} {params.weights:q}'
         " --training {input.training:q} --algorithm {params.algorithm} --out {params.out:q} --log {log:q}"

@@ -1,22 +1,19 @@
 # Both trainings: one section of the configuration, one program, so that they cannot drift apart.
 # Their checkpoints lie in <out>/checkpoints, which is no output: Snakemake must not delete it.
 
-DATASET = [
-    f"{RESULTS}/dataset/{name}" for name in ("train.txt", "val.txt", "classes.txt", "dataset.json")
-]
-TRAINED = ("model.pdparams", "metrics.csv", "train.json")
 
-
-rule dense:
+rule train_dense:
     input:
-        DATASET,
-        CONFIG["train"]["init"] or [],
+        **DATASET,
+        start=CONFIG.train.init or [],
     output:
-        [f"{RESULTS}/dense/{name}" for name in TRAINED],
+        weights=f"{RESULTS}/{DENSE}/{artifacts.WEIGHTS}",
+        metrics=f"{RESULTS}/{DENSE}/{artifacts.METRICS}",
+        summary=f"{RESULTS}/{DENSE}/{artifacts.TRAINING}",
     log:
-        f"{RESULTS}/logs/dense.log",
+        f"{LOGS}/train_dense.log",
     benchmark:
-        f"{RESULTS}/logs/dense.tsv"
+        f"{LOGS}/train_dense.tsv"
     conda:
         COMPUTE_CONDA
     container:
@@ -26,39 +23,33 @@ rule dense:
         **TRAINING,
     params:
         config=settings("train"),
-        code=stages.code("train"),
-        data=lambda wildcards, input: dirname(input[0]),
-        out=lambda wildcards, output: dirname(output[0]),
+        code=code("train"),
+        data=subpath(input.dataset, parent=True),
+        start=[],
+        out=subpath(output.weights, parent=True),
     shell:
-        'on_gpu; exec python "$SCRIPTS"/train.py --config {params.config:q} --data {params.data:q}'
-        " --out {params.out:q} --log {log:q}"
+        'exec sh "$TWOFOUR" --gpu train --config {params.config:q} --data {params.data:q}'
+        " --out {params.out:q} {params.start:q} --log {log:q}"
 
 
-rule sparse:
+use rule train_dense as train_sparse with:
     input:
-        DATASET,
-        f"{RESULTS}/pruned{{branch}}/model.pdparams",
-        f"{RESULTS}/pruned{{branch}}/masks.npz",
-        f"{RESULTS}/pruned{{branch}}/sparsity.json",
+        **DATASET,
+        start=f"{RESULTS}/{PRUNED}{{algorithm}}/{artifacts.WEIGHTS}",
+        masks=f"{RESULTS}/{PRUNED}{{algorithm}}/{artifacts.MASKS}",
+        sparsity=f"{RESULTS}/{PRUNED}{{algorithm}}/{artifacts.SPARSITY}",
     output:
-        [f"{RESULTS}/sparse{{branch}}/{name}" for name in (*TRAINED, "sparsity.json")],
+        weights=f"{RESULTS}/{SPARSE}{{algorithm}}/{artifacts.WEIGHTS}",
+        metrics=f"{RESULTS}/{SPARSE}{{algorithm}}/{artifacts.METRICS}",
+        summary=f"{RESULTS}/{SPARSE}{{algorithm}}/{artifacts.TRAINING}",
+        sparsity=f"{RESULTS}/{SPARSE}{{algorithm}}/{artifacts.SPARSITY}",
     log:
-        f"{RESULTS}/logs/sparse{{branch}}.log",
+        f"{LOGS}/train_sparse{{algorithm}}.log",
     benchmark:
-        f"{RESULTS}/logs/sparse{{branch}}.tsv"
-    conda:
-        COMPUTE_CONDA
-    container:
-        COMPUTE_CONTAINER
-    threads: cores(PROCESSES)
-    resources:
-        **TRAINING,
+        f"{LOGS}/train_sparse{{algorithm}}.tsv"
     params:
         config=settings("train"),
-        code=stages.code("train"),
-        data=lambda wildcards, input: dirname(input[0]),
-        start=lambda wildcards, input: dirname(input[-1]),
-        out=lambda wildcards, output: dirname(output[0]),
-    shell:
-        'on_gpu; exec python "$SCRIPTS"/train.py --config {params.config:q} --data {params.data:q}'
-        " --start {params.start:q} --out {params.out:q} --log {log:q}"
+        code=code("train"),
+        data=subpath(input.dataset, parent=True),
+        start=lambda wildcards, input: ["--start", os.path.dirname(input.start)],
+        out=subpath(output.weights, parent=True),

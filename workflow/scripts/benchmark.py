@@ -1,68 +1,56 @@
 #!/usr/bin/env python3
-"""Measure throughput and latency of one backend's models at one batch size, side by side.
-
-Uses the config's sections data, model, benchmark (warmup and steps) and hardware.
-"""
+"""Measure throughput and latency of one backend's models at one batch size, side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-from twofour import cli, config, dataset, deploy, files, hardware, measure
-from twofour.errors import TwoFourError
-
-import numpy as np
+from twofour import command
+from twofour.artifacts import BUILD
+from twofour.system import cli, files
+from twofour.system.errors import TwoFourError
 
 
 def main(options) -> None:
-    settings = config.load(options.config)
+    from twofour import stages
+    from twofour.data import lists
+    from twofour.deploy import backends, benchmark, build
+    from twofour.system import libraries
+
+    settings = stages.load(options.config, "benchmark")
     if not len(options.model) == len(options.build) == len(options.out):
         raise TwoFourError("--model, --build and --out need as many folders or files each")
-    images = dataset.read(options.data)
-    machine = hardware.prepare(settings["hardware"])
-    (name, *_) = {files.read_json(Path(build) / deploy.BUILD)["backend"] for build in options.build}
-    place = deploy.place(name, settings["hardware"])
+    dataset = lists.read(options.data)
+    machine = libraries.prepare(settings.hardware)
+    (backend, *_) = {files.read_json(Path(b) / BUILD)["backend"] for b in options.build}
+    target = backends.target(backend, settings.hardware)
     loaded = {
-        out: deploy.load(Path(model), Path(build), place)
-        for model, build, out in zip(options.model, options.build, options.out)
+        out: build.load(Path(model), Path(folder), target)
+        for model, folder, out in zip(options.model, options.build, options.out)
     }
     predictors = {out: predict for out, (predict, _) in loaded.items()}
-    data, channels = settings["data"], settings["model"]["input_channels"]
-    size, batch_size = data["image_size"], options.batch_size
-    steps, warmup = settings["benchmark"]["steps"], settings["benchmark"]["warmup"]
-    batch = np.random.default_rng(0).standard_normal((batch_size, channels, size, size))
-    fixed = measure.synthetic(predictors, batch.astype(np.float32), warmup, steps)
+    size, batch_size = settings.data.image_size, options.batch_size
+    steps, warmup = settings.benchmark.steps, settings.benchmark.warmup
+    shape = (batch_size, settings.model.input_channels, size, size)
+    fixed = benchmark.synthetic(predictors, benchmark.random_batch(shape), warmup, steps)
+    from twofour.data import loader  # after the backend, which may be PaddlePaddle's
 
-    from twofour.loader import Loader  # after PaddlePaddle: both bring an OpenMP library
-
-    paths, _ = images.val
-
-    def batches() -> Iterator[np.ndarray]:
-        # Only full batches: a short list is repeated, and what is left of a long one is dropped.
-        full = (paths * -(-batch_size // len(paths)))[
-            : max(1, len(paths) // batch_size) * batch_size
-        ]
-        loader = Loader(
-            full,
-            batch_size,
-            data,
-            channels,
-            training=False,
-            threads=machine.threads,
-            device=machine.device,
+    def batches():
+        paths = benchmark.full_batches(dataset.val[0], batch_size)
+        images = loader.for_evaluation(
+            paths, settings.data, settings.model.input_channels, batch_size, machine
         )
         while True:
-            for pictures, _ in loader.epoch():
+            for pictures, _ in images.epoch():
                 yield pictures
 
-    files_too = measure.end_to_end(predictors, batches, steps)
+    files_too = benchmark.end_to_end(predictors, batches, steps)
     for model, (out, (_, built)) in zip(options.model, loaded.items()):
         result = {
             "backend": built["backend"],
             "precision": built["precision"],
-            "device": place.device,
-            "device_name": place.name,
+            "device": target.device,
+            "device_name": target.name,
             "threads": machine.threads,
             "batch_size": batch_size,
             "warmup": warmup,
@@ -84,8 +72,7 @@ def main(options) -> None:
         )
 
 
-if __name__ == "__main__":
-    parser = cli.parser(__doc__)
+def arguments(parser) -> None:
     parser.add_argument(
         "--data", required=True, metavar="DIR", help="the dataset stage's artifacts"
     )
@@ -95,4 +82,7 @@ if __name__ == "__main__":
     parser.add_argument(
         "--out", required=True, nargs="+", metavar="FILE", help="JSON files to write"
     )
-    cli.run(main, parser)
+
+
+if __name__ == "__main__":
+    command.start(__file__, __doc__, arguments, main)

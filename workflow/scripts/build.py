@@ -1,32 +1,34 @@
 #!/usr/bin/env python3
-"""Build an exported model for an inference backend.
-
-Uses the config's section hardware and, for backends that are built for certain batch sizes,
-benchmark (batch_sizes) and evaluation (batch_size).
-"""
+"""Build an exported model for an inference backend."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from twofour import cli, config, deploy, hardware
-from twofour.deploy import profiles
+from twofour import command
+from twofour.system import cli
 
 
 def main(options) -> None:
-    settings = config.load(options.config)
-    hardware.prepare(settings["hardware"])
-    machine = deploy.place(options.backend, settings["hardware"])
-    batches = profiles.make(
-        settings["benchmark"]["batch_sizes"], settings["evaluation"]["batch_size"]
+    from twofour import stages
+    from twofour.deploy import backends, build, profiles
+    from twofour.system import libraries
+
+    for_batches = backends.about(options.backend).for_batches
+    settings = stages.load(options.config, "build_for_batches" if for_batches else "build")
+    libraries.prepare(settings.hardware)
+    batches = (
+        profiles.make(settings.benchmark.batch_sizes, settings.evaluation.batch_size)
+        if for_batches
+        else []
     )
-    record = deploy.build(
+    record = build.build(
         options.backend,
         options.precision,
         Path(options.model),
         Path(options.out),
-        machine,
-        batches if deploy.for_batches(options.backend) else [],
+        backends.target(options.backend, settings.hardware),
+        batches,
     )
     cli.log.info(
         "%s %s, %s, %s: %.2f MB",
@@ -38,11 +40,14 @@ def main(options) -> None:
     )
 
 
-if __name__ == "__main__":
-    parser = cli.parser(__doc__)
-    backends = config.schema()["properties"]["deploy"]["properties"]["backends"]["items"]["enum"]
+def arguments(parser) -> None:
+    from twofour.deploy import backends
+
     parser.add_argument("--model", required=True, metavar="DIR", help="the exported model")
-    parser.add_argument("--backend", required=True, choices=backends)
-    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--backend", required=True, choices=backends.NAMES)
+    parser.add_argument("--precision", default="fp32", choices=backends.PRECISIONS)
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for what is built")
-    cli.run(main, parser)
+
+
+if __name__ == "__main__":
+    command.start(__file__, __doc__, arguments, main)

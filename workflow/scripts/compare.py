@@ -1,33 +1,38 @@
 #!/usr/bin/env python3
-"""Bring all measurements of a run together in one table: comparison.csv and comparison.md.
-
-Uses the config's sections sparsity (algorithm), deploy and benchmark (batch_sizes).
-"""
+"""Bring all measurements of a run together in one table: comparison.csv and comparison.md."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from twofour import cli, comparison, config, deploy, files, names
+from twofour import command, models
+from twofour.artifacts import COMPARISON, COMPARISON_TEXT, MODELS
+from twofour.system import cli, files
 
 
 def main(options) -> None:
-    settings = config.load(options.config)
+    from twofour import stages
+    from twofour.deploy import backends
+    from twofour.report import compare
+
+    settings = stages.load(options.config, "compare")
     results = Path(options.results)
-    table = comparison.build(
+    table = compare.build(
         results,
-        names.models(settings["sparsity"]["algorithm"]),
-        deploy.cases(settings["deploy"]),
-        settings["benchmark"]["batch_sizes"],
+        models.read(results / MODELS),
+        backends.cases(settings.deploy.backends, settings.deploy.precisions),
+        settings.benchmark.batch_sizes,
     )
-    text = comparison.words(table)
-    with files.atomic(results / "comparison.csv") as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
-    files.write_text(results / "comparison.md", comparison.markdown(table, text))
+    text = compare.words(table)
+    with files.atomic(results / COMPARISON) as temporary:
+        table.frame.to_csv(temporary, index=False, float_format="%.6g")
+    files.write_text(results / COMPARISON_TEXT, compare.markdown(table, text))
     cli.log.info("%s", text)
 
 
-if __name__ == "__main__":
-    parser = cli.parser(__doc__)
+def arguments(parser) -> None:
     parser.add_argument("--results", required=True, metavar="DIR", help="results/<run>")
-    cli.run(main, parser)
+
+
+if __name__ == "__main__":
+    command.start(__file__, __doc__, arguments, main)

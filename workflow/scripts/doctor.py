@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """Compare this machine with what a configuration needs, and say what to do where they differ.
 
-Uses the whole config. Ends with an error if something is in the way of it; the workflow runs this
-first.
+Ends with an error if something is in the way of it; the workflow runs this first.
 """
 
 from __future__ import annotations
@@ -11,24 +10,26 @@ import os
 import sys
 from pathlib import Path
 
-from twofour import cli, config, preflight
-from twofour.errors import TwoFourError
+from twofour import command
+from twofour.system import cli
+from twofour.system.errors import TwoFourError
 
 
 def main(options) -> None:
-    settings = config.load(options.config)
-    if options.environment:
-        settings["hardware"]["environment"] = options.environment
+    from twofour import config, doctor, stages
+
+    settings = stages.load(options.config, "doctor")
     config.require_files(settings)
-    if settings["hardware"]["environment"]:
-        enter(Path(settings["hardware"]["environment"]).absolute())
-    findings = preflight.judge(preflight.gather(settings, options.results), settings)
-    problems = [f for f in findings if f.status == preflight.PROBLEM]
+    environment = options.environment or settings.hardware.environment
+    if environment:
+        enter(Path(environment).absolute())
+    findings = doctor.judge(doctor.gather(settings, options.results), settings)
+    problems = [f for f in findings if f.status == doctor.PROBLEM]
     if not options.quiet:
-        print(preflight.table(findings), file=sys.stdout)
+        print(doctor.table(findings), file=sys.stdout)
     else:
         for finding in findings:
-            if finding.status == preflight.NOTE:
+            if finding.status == doctor.NOTE:
                 cli.log.warning("note: %s: %s", finding.subject, finding.remedy)
     if problems:
         words = (
@@ -41,20 +42,26 @@ def main(options) -> None:
 
 def enter(environment: Path) -> None:
     """Go on in the environment that the jobs will have, with its libraries, unless this is it."""
+    python = environment / "bin" / "python"
+    if not python.is_file():
+        raise TwoFourError(
+            f"--environment: {environment} is no Python environment (it has no bin/python)"
+        )
     libraries = os.environ.get("LD_LIBRARY_PATH", "").split(":")
     mine = str(environment / "lib" / "cuda")
     if libraries[0] == mine:
         return
     paths = ":".join([mine, *filter(None, libraries)])
-    python = str(environment / "bin" / "python")
-    os.execve(python, [python, *sys.argv], {**os.environ, "LD_LIBRARY_PATH": paths})
+    os.execve(python, [str(python), *sys.argv], {**os.environ, "LD_LIBRARY_PATH": paths})
 
 
-if __name__ == "__main__":
-    parser = cli.parser(__doc__)
+def arguments(parser) -> None:
     parser.add_argument("--results", default="results", metavar="DIR", help="where results will go")
     parser.add_argument(
         "--environment", metavar="DIR", help="Python environment (instead of hardware.environment)"
     )
     parser.add_argument("--quiet", action="store_true", help="say only what is wrong")
-    cli.run(main, parser)
+
+
+if __name__ == "__main__":
+    command.start(__file__, __doc__, arguments, main)

@@ -1,117 +1,31 @@
 #!/usr/bin/env python3
-"""Record what produced a run: code, configuration, packages, machine, and the time of each stage.
-
-Uses the whole config.
-"""
+"""Record what produced a run: code, configuration, packages, machine, times."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import platform
-import subprocess
-from importlib import metadata
 from pathlib import Path
 
-from twofour import cli, config, files, hardware
-
-import pandas as pd
-
-ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = (
-    "matplotlib",
-    "numpy",
-    "nvidia-dali-cuda110",
-    "onnx",
-    "onnxruntime",
-    "openvino",
-    "paddle2onnx",
-    "paddlepaddle",
-    "paddlepaddle-gpu",
-    "pandas",
-    "pillow",
-    "scikit-learn",
-    "snakemake",
-    "tensorrt",
-)
+from twofour import command
+from twofour.artifacts import PROVENANCE
+from twofour.system import cli, files
 
 
 def main(options) -> None:
-    settings = config.load(options.config)
+    from twofour import config, stages
+    from twofour.report import provenance
+    from twofour.system import sections
+
+    settings = sections.as_dict(stages.load(options.config, "provenance"))
     results = Path(options.results)
-    gpus = hardware.gpus()
-    record = {
-        "git_commit": _git("rev-parse", "HEAD"),
-        "git_changed_files": (
-            _git("status", "--porcelain", "--untracked-files=no") or ""
-        ).splitlines(),
-        "config": settings,
-        "config_sha256": hashlib.sha256(config.compact(settings).encode()).hexdigest(),
-        "python": platform.python_version(),
-        "packages": _versions(),
-        "packages_of_environment": _versions_in(settings["hardware"]["environment"]),
-        "system": platform.platform(),
-        "cpu": hardware.cpu_name(),
-        "cpu_cores": hardware.cores(),
-        "gpus": [gpu["name"] for gpu in gpus],
-        "gpu_driver": gpus[0]["driver_version"] if gpus else None,
-        "stages": _stages(results / "logs"),
-    }
-    files.write_json(results / "provenance.json", record)
-    cli.log.info("wrote %s", results / "provenance.json")
+    repository = Path(__file__).resolve().parents[2]
+    record = provenance.record(settings, config.compact(settings), results, repository)
+    files.write_json(results / PROVENANCE, record)
+    cli.log.info("wrote %s", results / PROVENANCE)
 
 
-def _git(*arguments: str) -> str | None:
-    """The answer of git about this repository, or None where there is none."""
-    try:
-        answer = subprocess.run(
-            ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=30
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.strip() if answer.returncode == 0 else None
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def _versions_in(environment: str | None) -> dict[str, str] | None:
-    """The same in the environment of the jobs that may use a GPU, if they have one of their own."""
-    if environment is None:
-        return None
-    code = f"import json; from importlib import metadata as m; names = {PACKAGES!r}\n"
-    code += "found = {d.metadata['Name'].lower(): d.version for d in m.distributions()}\n"
-    code += "print(json.dumps({n: found[n] for n in names if n in found}))"
-    try:
-        answer = subprocess.run(
-            [f"{environment}/bin/python", "-c", code], capture_output=True, text=True, timeout=60
-        )
-        return json.loads(answer.stdout)
-    except (OSError, subprocess.TimeoutExpired, json.JSONDecodeError):
-        return None
-
-
-def _stages(logs: Path) -> dict[str, dict]:
-    """Seconds and peak memory (MB) of each job's last run, from what Snakemake measured."""
-    stages = {}
-    for path in sorted(logs.rglob("*.tsv")):
-        row = pd.read_csv(path, sep="\t").iloc[-1]
-        memory = pd.to_numeric(row["max_rss"], errors="coerce")
-        stages[path.relative_to(logs).with_suffix("").as_posix()] = {
-            "seconds": float(row["s"]),
-            "peak_memory_mb": None if pd.isna(memory) else float(memory),
-        }
-    return stages
+def arguments(parser) -> None:
+    parser.add_argument("--results", required=True, metavar="DIR", help="results/<run>")
 
 
 if __name__ == "__main__":
-    parser = cli.parser(__doc__)
-    parser.add_argument("--results", required=True, metavar="DIR", help="results/<run>")
-    cli.run(main, parser)
+    command.start(__file__, __doc__, arguments, main)

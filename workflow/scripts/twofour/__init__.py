@@ -1,9 +1,6 @@
-"""What the programs of TwoFour share: small modules of plain functions, one subject each."""
+"""TwoFour: dense and 2:4 sparse image classifiers, trained, deployed and compared.
 
-import signal
-import sys
-from pathlib import Path
-
-# While a program still loads its libraries, Ctrl-C ends it without a word; cli.run takes over then.
-if Path(sys.argv[0]).resolve().parent == Path(__file__).resolve().parents[1]:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+The package is made of rooms, each of which uses only those below it: report, deploy, train,
+sparse, data, network, system. ``models`` and ``artifacts`` (names) are for all of them; ``config``,
+``stages`` and ``doctor`` stand on top.
+"""

@@ -1,4 +1,4 @@
-"""The configuration: loading, checking against the schema, filling in defaults."""
+"""The configuration: its sections put together, loading, checking, one-sentence errors."""
 
 from __future__ import annotations
 
@@ -9,34 +9,70 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import yaml
 
-from . import architecture, patterns
-from .errors import TwoFourError
-from .files import read_text
+from .data.settings import Data
+from .deploy.settings import Benchmark, Deploy, Evaluation
+from .network import architecture
+from .network.settings import Model
+from .report.settings import Accept
+from .sparse.settings import Sparsity
+from .system import patterns, sections
+from .system.errors import TwoFourError
+from .system.files import read_text
+from .system.sections import Section, key
+from .system.settings import Hardware
+from .train.settings import Train
 
 _EXPONENT = re.compile(r"[+-]?\d+[eE][+-]?\d+")
-# Never numbers, whatever they look like.
-TEXTS = ("run", "data.root", "train.init", "hardware.environment", "hardware.container")
-SCHEMA = Path(__file__).resolve().parents[2] / "schemas" / "config.schema.yaml"
+
+
+@dataclass(frozen=True, repr=False)
+class Config(Section):
+    """The whole configuration of a run, or the part of it that a stage declares."""
+
+    run: str = key(
+        "default",
+        "name of this experiment; its results go to results/<run>/",
+        schema={"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$"},
+    )
+    seed: int = key(
+        1,
+        "seeds the validation split, the initial weights, the shuffling and the augmentation",
+        minimum=0,
+        maximum=2147483647,
+    )
+    data: Data = field(default_factory=Data)
+    model: Model = field(default_factory=Model)
+    train: Train = field(default_factory=Train)
+    sparsity: Sparsity = field(default_factory=Sparsity)
+    deploy: Deploy = field(default_factory=Deploy)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    benchmark: Benchmark = field(default_factory=Benchmark)
+    accept: Accept = field(default_factory=Accept)
+    hardware: Hardware = field(default_factory=Hardware)
 
 
 @functools.cache
-def schema() -> dict:
-    """The JSON schema of the configuration."""
-    fast = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # every program and Snakemake read it
-    return yaml.load(SCHEMA.read_text(encoding="utf-8"), fast)
+def schema() -> dict[str, Any]:
+    """The JSON schema of the configuration, made from its sections."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **sections.schema(Config),
+    }
 
 
-def load(source: str) -> dict:
+def load(source: str, keys: Iterable[str] | None = None) -> Config:
     """The configuration in ``source``, checked, with all defaults filled in.
 
     ``source`` is the name of a YAML or JSON file, or JSON text (anything that starts with "{").
-    Raises TwoFourError with the full name of the key that is wrong.
+    With ``keys`` ("data", "train.epochs") the result holds these alone, and reading another one is
+    an error. Raises TwoFourError with the full name of the key that is wrong.
     """
     inline = source.lstrip().startswith("{")
     text = source if inline else read_text(source)
@@ -50,31 +86,33 @@ def load(source: str) -> dict:
         line = f" in line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "malformed"
         raise TwoFourError(f"{where} is not valid YAML{line}: {problem}") from error
-    return validated({} if value is None else value)
+    whole = validated({} if value is None else value)
+    return whole if keys is None else sections.build(Config, sections.select(whole, keys))
 
 
-def validated(config: Any) -> dict:
-    """A checked copy of ``config`` with all defaults filled in.
+def validated(config: Any) -> Config:
+    """The configuration that ``config``, nested mappings, describes, with all defaults filled in.
 
     Raises TwoFourError in one sentence: the key's full name, what was given, what is allowed, and
     for an unknown key the known one that looks most like it.
     """
     if not isinstance(config, Mapping):
         raise TwoFourError(f"the configuration must be a mapping of keys, not {_shown(config)}")
-    config = copy.deepcopy(dict(config))
-    for section, value in config.items():  # "data:" with nothing below it means all defaults
+    values = copy.deepcopy(dict(config))
+    for section, value in values.items():  # "data:" with nothing below it means all defaults
         if value is None and section in schema()["properties"]:
-            config[section] = copy.deepcopy(schema()["properties"][section].get("default"))
-    config = _plain_numbers(config, "")
-    errors = list(jsonschema.Draft202012Validator(schema()).iter_errors(config))
+            values[section] = copy.deepcopy(schema()["properties"][section].get("default"))
+    values = _plain_numbers(values, "")
+    errors = list(jsonschema.Draft202012Validator(schema()).iter_errors(values))
     if errors:
         # An unknown key first: it is the usual reason for whatever else is wrong.
         errors.sort(key=lambda e: (e.validator != "additionalProperties", list(map(str, e.path))))
         raise TwoFourError(_sentence(errors[0]))
-    config = _whole_numbers(config, schema())
-    _fill(config, schema())
-    _check_consistency(config)
-    return config
+    values = _whole_numbers(values, schema())
+    _fill(values, schema())
+    result: Config = sections.build(Config, values)
+    _check_consistency(result)
+    return result
 
 
 def from_command_line(entries: Any, key: str = "") -> Any:
@@ -88,24 +126,12 @@ def from_command_line(entries: Any, key: str = "") -> Any:
         return {name: from_command_line(v, f"{prefix}{name}") for name, v in entries.items()}
     if isinstance(entries, list):
         return [from_command_line(value, key) for value in entries]
-    if key in TEXTS:
+    if sections.is_text(Config, key):
         return None if entries is None else str(entries)
     if isinstance(entries, str):
         with contextlib.suppress(yaml.YAMLError):
             return yaml.safe_load(entries)
     return entries
-
-
-def select(config: Mapping, keys: Iterable[str]) -> dict:
-    """The part of ``config`` that ``keys`` name: whole sections ("model") or keys ("data.root")."""
-    part: dict = {}
-    for key in keys:
-        section, _, name = key.partition(".")
-        if name:
-            part.setdefault(section, {})[name] = config[section][name]
-        else:
-            part[section] = copy.deepcopy(config[section])
-    return part
 
 
 def compact(value: Any) -> str:
@@ -118,7 +144,7 @@ def _plain_numbers(value: Any, key: str) -> Any:
 
     YAML 1.1 takes 1e-4, without a point, for a text; and NaN would pass every comparison.
     """
-    if isinstance(value, str) and key not in TEXTS and _EXPONENT.fullmatch(value):
+    if isinstance(value, str) and _EXPONENT.fullmatch(value) and not sections.is_text(Config, key):
         value = float(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise TwoFourError(f"{key} is {value}, but must be a finite number")
@@ -158,35 +184,37 @@ def _fill(config: dict, node: dict) -> None:
             _fill(config[name], child)
 
 
-def _check_consistency(config: dict) -> None:
-    data = config["data"]
-    if data["root"] is not None and set("\n\r\0") & set(data["root"]):
+def _check_consistency(config: Config) -> None:
+    data, train = config.data, config.train
+    if data.root is not None and set("\n\r\0") & set(data.root):
         raise TwoFourError("data.root has a line break in it; file lists cannot hold such a path")
-    for key in ("crop_area", "crop_ratio"):
-        low, high = data[key]
+    for name, (low, high) in (("crop_area", data.crop_area), ("crop_ratio", data.crop_ratio)):
         if low > high:
-            raise TwoFourError(f"data.{key}: the first number ({low}) is above the second ({high})")
-    if data["resize"] < data["image_size"]:
+            raise TwoFourError(
+                f"data.{name}: the first number ({low}) is above the second ({high})"
+            )
+    if data.resize < data.image_size:
         raise TwoFourError(
-            f"data.resize ({data['resize']}) is below data.image_size ({data['image_size']}): "
+            f"data.resize ({data.resize}) is below data.image_size ({data.image_size}): "
             "the centre crop would not fit; raise data.resize or lower data.image_size"
         )
     _check_train_size(data)
-    train = config["train"]
-    if train["warmup_epochs"] > train["epochs"]:
+    if train.warmup_epochs > train.epochs:
         raise TwoFourError(
-            f"train.warmup_epochs ({train['warmup_epochs']}) is above train.epochs "
-            f"({train['epochs']}): lower the first or raise the second"
+            f"train.warmup_epochs ({train.warmup_epochs}) is above train.epochs "
+            f"({train.epochs}): lower the first or raise the second"
         )
     # Known before the images are read: names and inputs do not depend on the number of classes.
-    network = architecture.resnet(config["model"], classes=2)
-    given = {key: config["sparsity"][key] for key in ("include", "exclude")}
-    for key, names in given.items():
-        patterns.require(names, network.weights, f"sparsity.{key}", network.name)
+    network = architecture.resnet(config.model, classes=2)
+    for name, patterned in (
+        ("include", config.sparsity.include),
+        ("exclude", config.sparsity.exclude),
+    ):
+        patterns.require(patterned, network.weights, f"sparsity.{name}", network.name)
 
 
-def _check_train_size(data: dict) -> None:
-    sizes = data["train_size"]
+def _check_train_size(data: Data) -> None:
+    sizes = data.train_size
     if not isinstance(sizes, list):
         return
     epochs = [epoch for epoch, _ in sizes]
@@ -200,42 +228,43 @@ def _check_train_size(data: dict) -> None:
             raise TwoFourError(f"data.train_size has the size {size}; it must be from 8 to 1024")
 
 
-def require_root(config: dict) -> str:
+def require_root(data: Data) -> str:
     """The folder with the user's images, ``data.root``; TwoFourError if none is named."""
-    if config["data"]["root"] is None:
+    if data.root is None:
         raise TwoFourError(
             "data.root is missing: name the folder with your images, "
             "or set data.source to digits for the built-in ones"
         )
-    return config["data"]["root"]
+    return data.root
 
 
-def require_files(config: dict) -> None:
+def require_files(config: Config) -> None:
     """Raise TwoFourError if a file or folder that the configuration names is not there."""
-    init, environment = config["train"]["init"], config["hardware"]["environment"]
+    init, hardware = config.train.init, config.hardware
     if init is not None and not Path(init).is_file():
         raise TwoFourError(f"train.init: there is no file {init}")
+    environment, image = hardware.environment, hardware.container
     if environment is not None and not Path(environment, "bin", "python").is_file():
         raise TwoFourError(
             f"hardware.environment: {environment} is no Python environment (it has no bin/python); "
             "make gpu-environment makes one"
         )
-    image = config["hardware"]["container"]
     if image is not None and "://" not in image and not Path(image).is_file():
         raise TwoFourError(f"hardware.container: there is no file {image}")
 
 
 def _sentence(error: jsonschema.ValidationError) -> str:
     key = ".".join(map(str, error.absolute_path)) or "the configuration"
-    node = error.schema
+    node: Any = error.schema
+    given: Any = error.instance
     if error.validator == "additionalProperties":
-        unknown = sorted(str(k) for k in set(error.instance) - set(node["properties"]))[0]
+        unknown = sorted(str(k) for k in set(given) - set(node["properties"]))[0]
         full = f"{key}.{unknown}" if error.absolute_path else unknown
         hint = patterns.suggestion(unknown, node["properties"])
         if not hint:
             hint = f"; known here: {', '.join(node['properties'])}"
         return f"unknown key {full}{hint}"
-    return f"{key} is {_shown(error.instance)}, but must be {_allowed(node)}"
+    return f"{key} is {_shown(given)}, but must be {allowed(node)}"
 
 
 def _shown(value: Any) -> str:
@@ -243,14 +272,14 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _allowed(node: dict) -> str:
-    """What a schema node accepts, in words."""
+def allowed(node: dict) -> str:
+    """What a node of the schema accepts, in words."""
     if "enum" in node:
         return "one of " + ", ".join(map(str, node["enum"]))
     if "const" in node:
         return str(node["const"])
     if "oneOf" in node:
-        return " or ".join(_allowed(option) for option in node["oneOf"])
+        return " or ".join(allowed(option) for option in node["oneOf"])
     names = []
     for kind in _types(node):
         if kind in ("number", "integer"):
@@ -287,4 +316,4 @@ def _list_words(node: dict) -> str:
     low, high = node.get("minItems", 0), node.get("maxItems")
     count = f"{low}" if low == high else f"{low} or more" if low else "any number"
     distinct = ", each once" if node.get("uniqueItems") else ""
-    return f"a list of {count} entries{distinct}, each {_allowed(node['items'])}"
+    return f"a list of {count} entries{distinct}, each {allowed(node['items'])}"

@@ -1,60 +1,98 @@
-"""Which part of the configuration each stage sees, and so what reruns it.
+"""What each stage depends on: the part of the configuration that it sees, and its code.
 
-A changed key reruns the stages that list it, or its section, and all that follow from them.
+A changed key reruns the stages that list it, or its section, and all that follow from them; so does
+a changed module that decides what they make (:mod:`twofour.system.codehash`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from . import config, sources
+from . import config
+from .system import cli, codehash, sections
 
 # How images become the network's input; the rest of the section data concerns the file lists only.
-PICTURES = [f"data.{key}" for key in ("image_size", "resize", "mean", "std")]
-AUGMENTATION = [f"data.{key}" for key in ("crop_area", "crop_ratio", "flip", "train_size")]
-LOADING = [f"data.{key}" for key in ("decoder", "decoder_load", "prefetch")]
-MACHINE = ["hardware.device", "hardware.threads"]
-FILE_LISTS = [f"data.{key}" for key in ("source", "root", "val_fraction", "max_rejected")]
-CHOSEN = ["sparsity.include", "sparsity.exclude", "sparsity.require_learnt"]
+PICTURES = tuple(f"data.{key}" for key in ("image_size", "resize", "mean", "std"))
+AUGMENTATION = tuple(f"data.{key}" for key in ("crop_area", "crop_ratio", "flip", "train_size"))
+LOADING = tuple(f"data.{key}" for key in ("decoder", "decoder_load", "prefetch"))
+MACHINE = ("hardware.device", "hardware.threads")
+FILE_LISTS = tuple(f"data.{key}" for key in ("source", "root", "val_fraction", "max_rejected"))
+CHOSEN = ("sparsity.include", "sparsity.exclude", "sparsity.require_learnt")
+EVERYTHING = tuple(sections.names(config.Config))
 
-# program: keys ("section.key") and whole sections ("section") of the config that it is given
-STAGES: dict[str, list[str]] = {
-    "doctor": list(config.schema()["properties"]),
-    "make_digits": [],
-    "unpack_imagenet": [],
-    "prepare_dataset": ["seed", *FILE_LISTS],
-    "train": [
-        *("seed", *PICTURES, *AUGMENTATION, *LOADING, "model", "train"),
-        *(*MACHINE, "hardware.gpus", "hardware.cpu_processes", "hardware.nodes"),
-    ],
-    "permute": ["seed", "model", "data.image_size", "data.resize", *CHOSEN],
-    "prune": ["model", *CHOSEN],
-    "export": ["model", *PICTURES],
-    "check_sparsity": [],
-    "build": MACHINE,
-    "build_for_batches": [*MACHINE, "benchmark.batch_sizes", "evaluation.batch_size"],
-    "evaluate": ["model", *PICTURES, *LOADING, "evaluation", *MACHINE],
-    "benchmark": [
-        "model.input_channels",
-        *PICTURES,
-        *LOADING,
-        "benchmark.warmup",
-        "benchmark.steps",
-        *MACHINE,
-    ],
-    "compare": ["sparsity.algorithm", "deploy", "benchmark.batch_sizes"],
-    "plot": ["sparsity.algorithm", "deploy"],
-    "provenance": list(config.schema()["properties"]),
-    "report": ["sparsity.algorithm", "deploy"],
-    "accept": ["accept"],
+
+@dataclass(frozen=True)
+class Stage:
+    """``keys`` ("section.key") and whole sections ("section") of the configuration that it sees.
+
+    ``code`` names the modules whose imports decide what it makes, where these are not those of the
+    program.
+    """
+
+    keys: tuple[str, ...] = ()
+    code: tuple[str, ...] = ()
+
+
+# program: stage
+STAGES: dict[str, Stage] = {
+    "doctor": Stage(EVERYTHING),
+    "make_digits": Stage(),
+    "unpack_imagenet": Stage(("data.root",)),
+    "prepare_dataset": Stage(("seed", *FILE_LISTS)),
+    "train": Stage(
+        (
+            *("seed", *PICTURES, *AUGMENTATION, *LOADING, "model", "train"),
+            *(*MACHINE, "hardware.gpus", "hardware.cpu_processes", "hardware.nodes"),
+        ),
+        code=("train.loop",),
+    ),
+    "permute": Stage(("seed", "model", "data.image_size", "data.resize", *CHOSEN)),
+    "prune": Stage(("model", *CHOSEN)),
+    "export": Stage(("model", *PICTURES)),
+    "check": Stage(),
+    "build": Stage(MACHINE),
+    "build_for_batches": Stage((*MACHINE, "benchmark.batch_sizes", "evaluation.batch_size")),
+    "reference": Stage(("model", *PICTURES, *LOADING, "evaluation.batch_size", *MACHINE)),
+    "evaluate": Stage(("model.input_channels", *PICTURES, *LOADING, "evaluation", *MACHINE)),
+    "benchmark": Stage(
+        (
+            *("model.input_channels", *PICTURES, *LOADING),
+            *("benchmark.warmup", "benchmark.steps", *MACHINE),
+        )
+    ),
+    "list_models": Stage(("sparsity.algorithm",)),
+    "compare": Stage(("deploy", "benchmark.batch_sizes")),
+    "plot": Stage(("deploy",)),
+    "provenance": Stage(EVERYTHING),
+    "report": Stage(("deploy",)),
+    "accept": Stage(("accept",)),
 }
 
 
-def settings(stage: str, configuration: Mapping) -> str:
-    """What the program of ``stage`` gets as --config: its part of the config, as JSON."""
-    return config.compact(config.select(configuration, STAGES[stage]))
+def settings(stage: str, configuration: config.Config) -> str:
+    """What the program of ``stage`` gets as --config: its part of the configuration, as JSON."""
+    return config.compact(sections.select(configuration, STAGES[stage].keys))
 
 
-def code(stage: str, *extra: str) -> str:
-    """Hash of the program of ``stage`` and all it imports, see :func:`twofour.sources.digest`."""
-    return sources.digest(f"{stage}.py", *extra)
+def load(source: str, stage: str) -> config.Config:
+    """The configuration in ``source``, with nothing but the keys that ``stage`` declares."""
+    return config.load(source, STAGES[stage].keys)
+
+
+def code(stage: str, *modules: str, scripts: Path = codehash.SCRIPTS) -> str:
+    """Hash of what decides the outcome of ``stage``: its program, or what it names instead.
+
+    ``modules`` are loaded at run time as well ("deploy.backends.onnxruntime").
+    """
+    roots: Sequence[str | Path] = STAGES[stage].code or (scripts / f"{stage}.py",)
+    return codehash.digest(*roots, *modules)
+
+
+def parser(description: str, stage: str, **options) -> argparse.ArgumentParser:
+    """The parser of a program with the options that all have in common, and the keys it reads."""
+    keys = STAGES[stage].keys
+    epilog = f"Reads from the configuration: {', '.join(keys)}." if keys else None
+    return cli.parser(description, epilog, **options)

@@ -11,7 +11,7 @@ it more than once; the last time it speaks of the engine that it returns.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 MARK = "(Sparsity)"
 
@@ -52,3 +52,20 @@ def parse(lines: Iterable[str]) -> dict:
                 result[key] = names if len(names) == count else None
                 result[f"{key}_count"] = count
     return result
+
+
+def sparse_layers(record: Mapping, layers: Iterable[str]) -> dict[str, tuple[bool, bool]] | None:
+    """Which of the network's ``layers`` could use and do use sparse kernels, from build.json.
+
+    Returns {layer: (eligible in some engine, picked in some engine)}, or None where the backend
+    does not say. TensorRT fuses layers and joins their names: "layer1.0.conv1 + layer1.0.relu1".
+    """
+    engines = record.get("engines", {}).values()
+    named = [e for e in engines if e["eligible"] is not None and e["picked"] is not None]
+    if not named:
+        return None
+    found = [
+        {part for e in named for name in e[key] for part in re.split(r"[\s+|]+", name)}
+        for key in ("eligible", "picked")
+    ]
+    return {layer: (layer in found[0], layer in found[1]) for layer in layers}

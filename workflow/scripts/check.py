@@ -1,0 +1,63 @@
+#!/usr/bin/env python3
+"""Judge whether the layers of model files are 2:4 sparse along their input channels.
+
+Takes .pdparams, Paddle inference models (.pdmodel or their folder) and .onnx files, also such as
+were not made here, and prints what it finds of each layer. Exit status 1 if a layer that must be
+2:4 sparse is not: by default every layer whose input channels are a multiple of 4.
+"""
+
+from __future__ import annotations
+
+from twofour import command
+from twofour.system import cli, files
+from twofour.system.errors import TwoFourError
+
+
+def main(options) -> None:
+    from twofour.sparse import check
+
+    listed = check.listed(options.sparsity) if options.sparsity else None
+    report, failed = [], []
+    for path in options.file:
+        outcome = check.judge(path, listed, options.exclude)
+        print(check.table(outcome))
+        report.append(check.record(outcome))
+        failed += [f"{v.name} in {path}" for v in outcome.verdicts if not v.passed]
+        cli.log.info("%s", check.summary(outcome))
+        if outcome.others:
+            cli.log.warning(
+                "%s: not checked, since no operator known here reads them: %s",
+                path,
+                ", ".join(outcome.others),
+            )
+    if options.out:
+        files.write_json(options.out, report)
+    if failed:
+        more = f" and {len(failed) - 3} more" if len(failed) > 3 else ""
+        remedy = (
+            f"{options.sparsity} says that they are"
+            if options.sparsity
+            else "name layers that are meant to be dense by --exclude, or give a sparsity.json"
+        )
+        raise TwoFourError(f"not 2:4 sparse: {', '.join(failed[:3])}{more}; {remedy}")
+
+
+def arguments(parser) -> None:
+    from twofour.sparse import check
+
+    parser.add_argument("file", nargs="+", metavar="FILE", help=check.KINDS)
+    parser.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="layers that need not be sparse; * ? and [abc] are wildcards; may be given again",
+    )
+    parser.add_argument(
+        "--sparsity", metavar="FILE", help="a sparsity.json: only what it calls sparse must be so"
+    )
+    parser.add_argument("--out", metavar="FILE", help="JSON file to write as well")
+
+
+if __name__ == "__main__":
+    command.start(__file__, __doc__, arguments, main)

@@ -1,0 +1,19 @@
+# Start a program of this folder as a job of the workflow: sh start.sh [--gpu] PROGRAM OPTIONS…
+# The program replaces this shell, so that Snakemake is its parent, and ends when that does
+# (TWOFOUR_TIED). NumPy gets no threads of its own: one of them might catch a signal while
+# PaddlePaddle loads.
+export TWOFOUR_TIED=$PPID OPENBLAS_NUM_THREADS=1
+# The Python that runs Snakemake, unless Snakemake gives the job an environment of its own; and with
+# --gpu that of hardware.environment, if it is set: TensorRT's Python is not Snakemake's.
+python=${TWOFOUR_PYTHON:-python}
+if [ "$1" = --gpu ]; then
+    shift
+    if [ -n "$TWOFOUR_GPU_ENV" ]; then
+        python=$TWOFOUR_GPU_ENV/bin/python
+        export PATH="$TWOFOUR_GPU_ENV/bin:$PATH"
+        export LD_LIBRARY_PATH="$TWOFOUR_GPU_ENV/lib/cuda${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+    fi
+fi
+program=$1
+shift
+exec "$python" "${TWOFOUR%/*}/$program.py" "$@"

@@ -1,0 +1,55 @@
+"""The dataset stage's artifacts, as every later stage reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..artifacts import CLASSES, DATASET, TRAIN_LIST, VAL_LIST
+from ..system.errors import TwoFourError
+from ..system.files import PathLike, read_json, read_text
+
+
+def read_list(path: PathLike) -> tuple[list[str], np.ndarray]:
+    """A file list as (paths, labels [n] int64). Raises TwoFourError with the line that is wrong."""
+    paths, labels = [], []
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if not line:
+            continue
+        name, _, label = line.rpartition(" ")
+        if not name or not label.isascii() or not label.isdigit() or len(label) > 9:
+            raise TwoFourError(
+                f"{path}, line {number}: expected '<path> <label>', not {line[:80]!r}"
+            )
+        paths.append(name)
+        labels.append(int(label))
+    if not paths:
+        raise TwoFourError(f"{path} lists no images")
+    return paths, np.asarray(labels, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The artifacts of the dataset stage, read back."""
+
+    train: tuple[list[str], np.ndarray]
+    val: tuple[list[str], np.ndarray]
+    classes: list[str]
+    content: str  # hash of all images, their classes and splits
+
+
+def read(folder: PathLike) -> Dataset:
+    """Read the artifacts in ``folder``; TwoFourError if they do not fit together."""
+    folder = Path(folder)
+    classes = read_text(folder / CLASSES).split("\n")[:-1]
+    train, val = (read_list(folder / name) for name in (TRAIN_LIST, VAL_LIST))
+    for name, (_, labels) in ((TRAIN_LIST, train), (VAL_LIST, val)):
+        if labels.max() >= len(classes):
+            raise TwoFourError(
+                f"{folder / name} has label {labels.max()}, but {CLASSES} names only "
+                f"{len(classes)} classes"
+            )
+    content = read_json(folder / DATASET)["content_hash"]
+    return Dataset(train, val, classes, content)

@@ -1,0 +1,234 @@
+"""Images from JPEG files to normalised batches, by NVIDIA DALI.
+
+The same pipelines run on the CPU and on a GPU; only the device of the operators differs. The
+reader gives each image's position in the file list instead of its label. The position shows that
+every image was seen exactly once, and the label is looked up from it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from nvidia.dali import fn, pipeline_def, types
+
+from ..system.errors import TwoFourError
+from ..system.hardware import Machine
+from .batches import steps_per_epoch
+from .culprit import first_line, unreadable
+from .settings import Data
+
+READER = "reader"
+_SHARD_SEEDS = 1_000_003
+# What the decoder on the GPU sets aside at once, for the largest of ImageNet's images, instead of
+# growing again and again in the first epochs (the sizes NVIDIA's recipes use).
+_WIDTH_HINT, _HEIGHT_HINT = 5980, 6430
+_DEVICE_PADDING, _HOST_PADDING = 211_025_920, 140_544_512  # bytes for each thread
+_GPU_THREADS = 8  # so that this stays small beside a GPU's memory
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """How the images of a list become batches.
+
+    ``data`` is the config's section, ``channels`` are the network's input channels (3 or 4; a
+    fourth is zero). With ``training``, each epoch is a new permutation of all images, cropped and
+    flipped at random, and incomplete batches are left out; without, the images come in the order of
+    the list, centre-cropped, and the last batch has the images that remain. Everything follows from
+    ``seed``, whatever the number of ``threads``.
+
+    In training, ``shards`` loaders with ``shard`` 0, 1, … together see each image at most once an
+    epoch; who runs them, and where, makes no difference. ``size`` is the training crop's height
+    and width, if not ``data.image_size``. ``layout`` is CHW or HWC, ``half`` asks for float16. On a
+    GPU (number ``gpu``) the images stay there if ``stay`` is set, as PaddlePaddle tensors.
+    """
+
+    data: Data
+    channels: int
+    batch_size: int
+    training: bool
+    threads: int
+    device: str = "cpu"
+    gpu: int = 0
+    seed: int = 0
+    shard: int = 0
+    shards: int = 1
+    size: int | None = None
+    layout: str = "CHW"
+    half: bool = False
+    stay: bool = False
+
+
+class Loader:
+    """Batches of one file list, epoch after epoch, as the ``pipeline`` describes them.
+
+    ``state`` resumes where :meth:`state` was taken.
+    """
+
+    def __init__(
+        self, paths: Sequence[str], pipeline: Pipeline, state: bytes | None = None
+    ) -> None:
+        self._paths = paths
+        self.images = len(paths)
+        self.batch_size = pipeline.batch_size
+        on_gpu = pipeline.device == "gpu"
+        self._stay = pipeline.stay and on_gpu
+        self._gpu = pipeline.gpu
+        if pipeline.training:
+            self.steps = steps_per_epoch(self.images, self.batch_size, pipeline.shards)
+            # DALI pads all shards to the same length.
+            batches = math.ceil(math.ceil(self.images / pipeline.shards) / self.batch_size)
+        else:
+            self.steps = batches = math.ceil(self.images / self.batch_size)
+        self._to_skip = batches - self.steps
+        order = np.arange(self.images)
+        if pipeline.training:
+            # DALI shuffles with a seed of its own; starting from our permutation makes it ours.
+            order = np.random.default_rng(pipeline.seed).permutation(self.images)
+        self._pipeline = _operators(
+            [paths[i] for i in order.tolist()],
+            order.tolist(),
+            pipeline,
+            batch_size=self.batch_size,
+            num_threads=min(pipeline.threads, _GPU_THREADS) if on_gpu else pipeline.threads,
+            device_id=pipeline.gpu if on_gpu else None,
+            # Each shard draws crops of its own; the first draws those of a loader without shards.
+            seed=(pipeline.seed + _SHARD_SEEDS * pipeline.shard) % 2**31,
+            prefetch_queue_depth=pipeline.data.prefetch,
+            enable_checkpointing=True,
+            checkpoint=state,
+        )
+        try:
+            self._pipeline.build()
+        except RuntimeError as error:
+            raise TwoFourError(f"the images cannot be read: {first_line(error)}") from error
+
+    def epoch(self, start: int = 0) -> Iterator[tuple]:
+        """The batches of an epoch from step ``start`` on, where the loader's state must stand.
+
+        Yields images [n, C, H, W] (or [n, H, W, C]) and their positions in the list [n] int64. The
+        images lie in DALI's memory, which the next batch overwrites.
+        """
+        for step in range(start, self.steps):
+            count = self.batch_size
+            if self._to_skip == 0:  # else all batches that are given are complete
+                count = min(count, self.images - step * self.batch_size)
+            yield self._run(count)
+        for _ in range(self._to_skip):
+            self._run(0)
+
+    def state(self) -> bytes:
+        """Where the loader stands: shuffling, random numbers and position."""
+        return self._pipeline.checkpoint()
+
+    def _run(self, count: int) -> tuple:
+        try:
+            images, positions = self._pipeline.run()
+        except RuntimeError as error:
+            raise TwoFourError(unreadable(self._paths, error)) from error
+        positions = _to_numpy(positions).astype(np.int64).ravel()[:count]
+        if self._stay and count == self.batch_size:
+            return _on_gpu(images, self._gpu), positions
+        return _to_numpy(images)[:count], positions
+
+
+def for_evaluation(
+    paths: Sequence[str], data: Data, channels: int, batch_size: int, machine: Machine
+) -> Loader:
+    """All images of ``paths`` once, in their order, centre-cropped, as NCHW batches."""
+    pipeline = Pipeline(
+        data,
+        channels,
+        batch_size,
+        training=False,
+        threads=machine.threads,
+        device=machine.device,
+    )
+    return Loader(paths, pipeline)
+
+
+@pipeline_def
+def _operators(paths: list[str], positions: list[int], pipeline: Pipeline):
+    data, device = pipeline.data, pipeline.device
+    encoded, position = fn.readers.file(
+        name=READER,
+        files=paths,
+        labels=positions,
+        shuffle_after_epoch=pipeline.training,
+        pad_last_batch=True,  # every epoch starts afresh, so that it holds each image once
+        read_ahead=True,
+        dont_use_mmap=True,  # a sixth faster for small files, and no SIGBUS where one shrinks
+        shard_id=pipeline.shard,
+        num_shards=pipeline.shards,
+    )
+    decode = decoding(data, device)
+    if pipeline.training:
+        images = fn.decoders.image_random_crop(
+            encoded,
+            output_type=types.RGB,
+            random_area=data.crop_area,
+            random_aspect_ratio=data.crop_ratio,
+            **decode,
+        )
+        size = pipeline.size or data.image_size
+        images = images.gpu() if device == "gpu" else images
+        images = fn.resize(
+            images, resize_x=size, resize_y=size, interp_type=types.INTERP_LINEAR, antialias=True
+        )
+        mirror = fn.random.coin_flip(probability=0.5) if data.flip else 0
+    else:
+        size = data.image_size
+        images = fn.decoders.image(encoded, output_type=types.RGB, **decode)
+        images = images.gpu() if device == "gpu" else images
+        images = fn.resize(
+            images, resize_shorter=data.resize, interp_type=types.INTERP_LINEAR, antialias=True
+        )
+        mirror = 0
+    images = fn.crop_mirror_normalize(
+        images,
+        dtype=types.FLOAT16 if pipeline.half else types.FLOAT,
+        output_layout=pipeline.layout,
+        crop=(size, size),
+        mean=[255 * value for value in data.mean],
+        std=[255 * value for value in data.std],
+        mirror=mirror,
+        pad_output=pipeline.channels == 4,
+    )
+    return images, position
+
+
+def decoding(data: Data, device: str) -> dict:
+    """The decoder's device and options for the config's section ``data``."""
+    if device == "cpu" or data.decoder == "cpu":
+        return {"device": "cpu"}
+    return {
+        "device": "mixed",
+        "hw_decoder_load": data.decoder_load,
+        "preallocate_width_hint": _WIDTH_HINT,
+        "preallocate_height_hint": _HEIGHT_HINT,
+        "device_memory_padding": _DEVICE_PADDING,
+        "host_memory_padding": _HOST_PADDING,
+    }
+
+
+def _on_gpu(batch, gpu: int):
+    """A DALI batch as a PaddlePaddle tensor on the same GPU, copied there in its stream."""
+    import paddle
+    from nvidia.dali.plugin.paddle import feed_ndarray, to_paddle_type
+
+    batch = batch.as_tensor()
+    kind = to_paddle_type(batch)
+    place = paddle.CUDAPlace(gpu)
+    tensor = paddle.framework.core.LoDTensor()
+    tensor._set_dims(batch.shape())
+    pointer = tensor._mutable_data(place, kind)
+    feed_ndarray(batch, pointer, paddle.device.cuda.current_stream(gpu).cuda_stream)
+    return tensor
+
+
+def _to_numpy(batch) -> np.ndarray:
+    if hasattr(batch, "as_cpu"):
+        batch = batch.as_cpu()
+    return np.asarray(batch.as_tensor())  # as_array() would copy

@@ -1,0 +1,130 @@
+"""Inference backends, each in a module of its own, all behind the same few names.
+
+Everything that is to be known of a backend stands in its module: what it can do in ``ABOUT``
+(:class:`.interface.About`), and
+
+``require(precision)``
+    raises TwoFourError in one sentence if the machine lacks something that it needs
+``identity(machine) -> dict``
+    what the built files depend on, such as the GPU; they are of no use where it differs
+``build(model, out, precision, machine, batches) -> dict``
+    makes what the backend needs from the exported model in the folder ``model``, into the folder
+    ``out``, for ``batches`` (:class:`..profiles.Profile`), and returns facts for build.json: at
+    least ``version`` and ``files`` (the deployed files, whose size the comparison states)
+``load(model, out, precision, machine) -> Predictor``
+    makes it ready to run
+
+The configuration's schema, the doctor and the pages are made from ABOUT; evaluation and benchmark
+know nothing of which backend it is. The modules load without the libraries that they use. A new
+backend is a module here and its name in :data:`NAMES`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from ...system import hardware
+from ...system.errors import TwoFourError
+from ...system.hardware import Machine
+from ...system.settings import Hardware
+from .interface import About, Predictor
+
+__all__ = ["NAMES", "PRECISIONS", "About", "Predictor", "about", "module"]
+
+NAMES = ("paddle", "onnxruntime", "openvino", "tensorrt", "tensorrt_sparse", "paddle_trt")
+
+
+def module(name: str) -> ModuleType:
+    """The module of the backend ``name``."""
+    return importlib.import_module(f".{name}", __package__)
+
+
+def about(name: str) -> About:
+    """What the backend ``name`` can do."""
+    found: About = module(name).ABOUT
+    return found
+
+
+# Every arithmetic that some backend has, in the order in which the backends name them.
+PRECISIONS = tuple(dict.fromkeys(p for name in NAMES for p in about(name).all_precisions))
+
+
+def summary() -> str:
+    """The backends in words: each with its devices and what sets it apart."""
+    return ", ".join(f"{name} ({about(name).summary})" for name in NAMES)
+
+
+def precision_summary() -> str:
+    """The backends by their precisions, in words."""
+    groups: dict[str, list[str]] = {}
+    for name in NAMES:
+        groups.setdefault(about(name).precision_words, []).append(name)
+    return "; ".join(f"{', '.join(names)}: {words}" for words, names in groups.items())
+
+
+def cases(names: list[str], precisions: list[str]) -> list[tuple[str, str]]:
+    """(backend, precision) of all that ``deploy.backends`` and ``deploy.precisions`` ask for.
+
+    Each backend is used in those of the precisions that it has on some device. Raises TwoFourError
+    for a backend that has none of them and for a precision that no backend has.
+    """
+    result = []
+    for name in names:
+        known = about(name).all_precisions
+        offered = [precision for precision in precisions if precision in known]
+        if not offered:
+            raise TwoFourError(
+                f"deploy.precisions lists none that {name} has: {', '.join(known)}; add one or "
+                f"take {name} out of deploy.backends"
+            )
+        result += [(name, precision) for precision in offered]
+    for precision in precisions:
+        if precision not in (used for _, used in result):
+            raise TwoFourError(f"deploy.precisions: none of {', '.join(names)} has {precision}")
+    return result
+
+
+def gpus(name: str, device: str) -> int:
+    """GPUs that a job of the backend ``name`` uses, for the config's ``hardware.device``."""
+    known = about(name)
+    return int(known.on_gpu and (device == "gpu" or (not known.on_cpu and device != "cpu")))
+
+
+def target(name: str, settings: Hardware) -> Machine:
+    """What the backend ``name`` runs on, for the config's section ``hardware``.
+
+    A backend that knows one kind of device runs there, whatever the others do. Raises TwoFourError
+    if that is a GPU and there is none.
+    """
+    known = about(name)
+    if not known.on_gpu:
+        return hardware.resolve(Hardware(device="cpu", threads=settings.threads))
+    if known.on_cpu:
+        return hardware.resolve(settings)
+    if settings.device == "cpu":
+        raise TwoFourError(
+            f"deploy.backends lists {name}, which runs on NVIDIA GPUs only, but "
+            "hardware.device is cpu; take it out or set hardware.device to auto"
+        )
+    present = hardware.gpus()
+    if not present:
+        raise TwoFourError(
+            f"deploy.backends lists {name}, which needs an NVIDIA GPU, and nvidia-smi finds "
+            "none on this machine; take it out or run on a machine with one"
+        )
+    return Machine("gpu", present[0]["name"], hardware.threads(settings.threads))
+
+
+def lacks(wanted: list[tuple[str, str]], settings: Hardware) -> dict[str, str]:
+    """Of the ``wanted`` (backend, precision) those backends that cannot run here, and why not."""
+    reasons = {}
+    for name, precision in wanted:
+        if about(name).on_cpu and precision == "fp32":  # which every machine has
+            continue
+        try:
+            target(name, settings)
+            module(name).require(precision)
+        except TwoFourError as error:
+            reasons[name] = str(error)
+    return reasons

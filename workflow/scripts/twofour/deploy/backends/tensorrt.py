@@ -1,0 +1,288 @@
+"""NVIDIA TensorRT from the ONNX file, with dense kernels.
+
+Written against what TensorRT 8.5 and 10 have in common. :mod:`.tensorrt_sparse` is the same with
+sparse kernels allowed. Engines hold kernels chosen by timing them on the very GPU, so they are made
+anew for another GPU or another version of TensorRT.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from ...artifacts import ONNX
+from ...system.errors import TwoFourError
+from ...system.files import atomic
+from ...system.hardware import Machine, gpus
+from .. import cuda, profiles, sparsity_log
+from ..profiles import Profile
+from .interface import About, Predictor
+
+ABOUT = About(
+    precisions={"gpu": ("fp32", "tf32", "fp16")},
+    summary="GPU, dense kernels",
+    reads=(ONNX,),
+    packages=("tensorrt", "cuda-python"),
+    for_batches=True,
+    note="dense kernels: sparse ones are not allowed in these engines",
+)
+TESTED_VERSIONS = (8, 10)  # major numbers that this is written for
+TIMING_CACHE, ENGINE = "timing.cache", ".engine"
+
+
+def require(precision: str) -> None:
+    """Raise TwoFourError in one sentence if this machine lacks something that is needed."""
+    _library()
+    cuda.require()
+
+
+def identity(machine: Machine) -> dict:
+    """What an engine depends on; an engine of another identity is of no use here."""
+    return {"tensorrt": _library().__version__, **cuda.device()}
+
+
+def build(
+    model: Path,
+    out: Path,
+    precision: str,
+    machine: Machine,
+    batches: Iterable[Profile],
+    sparse: bool = False,
+) -> dict:
+    """Build an engine for each of ``batches`` from the ONNX file in the folder ``model``.
+
+    Kernel timings are kept in ``out`` and spare the next build most of its time.
+    """
+    trt = _library()
+    cuda.start()
+    log = _Log(trt)
+    builder = _made(trt.Builder, log)
+    for old in out.glob(f"*{ENGINE}"):  # of another model or for other batches
+        old.unlink()
+    _require_fast(builder, precision, machine)
+    engines, facts = [], {}
+    for profile in batches:
+        log.lines.clear()
+        plan, layers = _build_one(trt, log, builder, model / ONNX, out, precision, profile, sparse)
+        path = out / f"{profile.name}{ENGINE}"
+        with atomic(path) as temporary:
+            temporary.write_bytes(plan)
+        engines.append(path)
+        facts[profile.name] = {
+            "layers": len(layers),
+            "sparse_tactics": sum("sparse" in str(_tactic(layer)).lower() for layer in layers),
+            **sparsity_log.parse(log.lines),
+        }
+    (gpu, *_) = gpus() or [{}]
+    return {
+        "version": trt.__version__,
+        "driver": gpu.get("driver_version"),
+        # One of them is what one deploys.
+        "files": [str(engines[-1])],
+        "engines": facts,
+    }
+
+
+def load(model: Path, out: Path, precision: str, machine: Machine) -> Predictor:
+    """A predictor that takes the engine for each batch from the folder ``out``."""
+    require(precision)
+    cuda.start()
+    return Engines(out)
+
+
+class Engines:
+    """Predictor over the engines in a folder; each is loaded when a batch needs it first.
+
+    ``device_seconds`` is how long the GPU computed for the last batch, copies not included.
+    """
+
+    device_seconds: float = 0.0
+
+    def __init__(self, folder: Path) -> None:
+        self._paths = {_profile_of(path): path for path in sorted(folder.glob(f"bs*{ENGINE}"))}
+        if not self._paths:
+            raise TwoFourError(f"there is no engine in {folder}; build it again")
+        self._loaded: dict[Profile, _Engine] = {}
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        profile = profiles.choose(self._paths, len(images))
+        if profile not in self._loaded:
+            self._loaded[profile] = _Engine(self._paths[profile], profile)
+        engine = self._loaded[profile]
+        result = engine(images)
+        self.device_seconds = engine.device_seconds
+        return result
+
+
+class _Engine:
+    """One engine with its buffers: pinned memory here, memory on the GPU, a stream, two events."""
+
+    device_seconds: float = 0.0
+
+    def __init__(self, path: Path, profile: Profile) -> None:
+        trt = _library()
+        self._log = _Log(trt)
+        self._runtime = _made(trt.Runtime, self._log)
+        self._engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
+        if self._engine is None:
+            raise TwoFourError(f"TensorRT cannot load {path}: {self._log.complaint()}")
+        self._context = self._engine.create_execution_context()
+        if self._context is None:
+            raise TwoFourError(f"TensorRT cannot run {path}: {self._log.complaint()}")
+        names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
+        modes = {name: self._engine.get_tensor_mode(name) for name in names}
+        (self._input,) = [n for n in names if modes[n] == trt.TensorIOMode.INPUT]
+        (self._output,) = [n for n in names if modes[n] == trt.TensorIOMode.OUTPUT]
+        shapes = {n: tuple(self._engine.get_tensor_shape(n))[1:] for n in names}
+        self._stream = cuda.stream()
+        self._begin, self._end = cuda.event(), cuda.event()
+        self._host, self._device = {}, {}
+        for name in names:
+            self._host[name] = cuda.pinned((profile.largest, *shapes[name]), np.float32)
+            self._device[name] = cuda.allocate(self._host[name].nbytes)
+            self._context.set_tensor_address(name, int(self._device[name]))
+        self._shape: tuple[int, ...] | None = None
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        count = len(images)
+        if images.shape != self._shape:
+            if not self._context.set_input_shape(self._input, images.shape):
+                raise TwoFourError(f"TensorRT refuses {images.shape}: {self._log.complaint()}")
+            self._shape = images.shape
+        source, result = self._host[self._input][:count], self._host[self._output][:count]
+        np.copyto(source, images)
+        cuda.to_device(self._device[self._input], source, self._stream)
+        cuda.record(self._begin, self._stream)
+        if not self._context.execute_async_v3(int(self._stream)):
+            raise TwoFourError(f"TensorRT could not run a batch: {self._log.complaint()}")
+        cuda.record(self._end, self._stream)
+        cuda.to_host(result, self._device[self._output], self._stream)
+        cuda.synchronize(self._stream)
+        self.device_seconds = cuda.seconds(self._begin, self._end)
+        return result.copy()
+
+
+class _Log:
+    """Collects TensorRT's messages: what it says of sparsity, and what went wrong."""
+
+    def __init__(self, trt) -> None:
+        self.lines: list[str] = []
+        self.errors: list[str] = []
+        failures = (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR)
+        outer = self
+
+        class Logger(trt.ILogger):
+            def __init__(self) -> None:
+                trt.ILogger.__init__(self)
+
+            def log(self, severity, message) -> None:
+                if sparsity_log.MARK in message:
+                    outer.lines.append(message)
+                if severity in failures:
+                    outer.errors.append(message)
+
+        self.logger = Logger()
+
+    def complaint(self) -> str:
+        return self.errors[-1].strip() if self.errors else "it gives no reason"
+
+
+def _library():
+    """The module tensorrt; TwoFourError where it is missing or cannot start."""
+    try:
+        import tensorrt
+    except ImportError as error:
+        raise TwoFourError(
+            f"the backend tensorrt needs NVIDIA TensorRT 8.5 to 10, whose Python package does not "
+            f"load here ({error}); install it or take tensorrt and tensorrt_sparse out of "
+            "deploy.backends"
+        ) from error
+    return tensorrt
+
+
+def _made(kind, log: _Log):
+    """A Builder or Runtime; TensorRT raises a riddle where it cannot start."""
+    try:
+        return kind(log.logger)
+    except TypeError as error:
+        raise TwoFourError(f"TensorRT cannot start on this machine: {log.complaint()}") from error
+
+
+def _require_fast(builder, precision: str, machine: Machine) -> None:
+    has = {
+        "fp32": True,
+        "tf32": builder.platform_has_tf32,
+        "fp16": builder.platform_has_fast_fp16,
+    }
+    if not has[precision]:
+        offered = ", ".join(name for name, here in has.items() if here)
+        raise TwoFourError(
+            f"deploy.precisions: the {machine.name} has no fast {precision}, only {offered}"
+        )
+
+
+def _build_one(trt, log, builder, onnx: Path, out: Path, precision, profile, sparse):
+    """(bytes of the engine, its layers as TensorRT's inspector describes them)."""
+    explicit = getattr(trt.NetworkDefinitionCreationFlag, "EXPLICIT_BATCH", None)
+    network = builder.create_network(0 if explicit is None else 1 << int(explicit))
+    parser = trt.OnnxParser(network, log.logger)
+    if not parser.parse(onnx.read_bytes()):
+        reasons = [str(parser.get_error(i)) for i in range(parser.num_errors)]
+        raise TwoFourError(f"TensorRT cannot read {onnx}: {'; '.join(reasons)}")
+    config = builder.create_builder_config()
+    configure(trt, config, precision, sparse)
+    source = network.get_input(0)
+    shape = tuple(source.shape)[1:]
+    range_ = builder.create_optimization_profile()
+    range_.set_shape(
+        source.name,
+        (profile.smallest, *shape),
+        (profile.largest, *shape),
+        (profile.largest, *shape),
+    )
+    config.add_optimization_profile(range_)
+    path = out / TIMING_CACHE
+    cache = config.create_timing_cache(path.read_bytes() if path.is_file() else b"")
+    if not config.set_timing_cache(cache, ignore_mismatch=False):  # of another GPU or version
+        cache = config.create_timing_cache(b"")
+        config.set_timing_cache(cache, ignore_mismatch=False)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise TwoFourError(f"TensorRT cannot build {onnx}: {log.complaint()}")
+    timings = config.get_timing_cache()
+    if timings is not None:
+        with atomic(path) as temporary:
+            temporary.write_bytes(bytes(timings.serialize()))
+    plan = bytes(plan)
+    engine = _made(trt.Runtime, log).deserialize_cuda_engine(plan)
+    if engine is None:
+        raise TwoFourError(f"TensorRT cannot load what it built: {log.complaint()}")
+    described = engine.create_engine_inspector().get_engine_information(
+        trt.LayerInformationFormat.JSON
+    )
+    return plan, json.loads(described).get("Layers", [])
+
+
+def configure(trt, config, precision: str, sparse: bool) -> None:
+    """Set the builder's flags: the precision, sparse kernels, and how much the engine tells."""
+    if precision == "fp32":
+        config.clear_flag(trt.BuilderFlag.TF32)  # TensorRT has it on by itself
+    else:
+        config.set_flag(trt.BuilderFlag.TF32)
+    if precision == "fp16":
+        config.set_flag(trt.BuilderFlag.FP16)
+    if sparse:
+        config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+
+
+def _tactic(layer) -> str:
+    return layer.get("TacticName") or "" if isinstance(layer, dict) else ""
+
+
+def _profile_of(path: Path) -> Profile:
+    low, _, high = path.stem[len("bs") :].partition("-")
+    return Profile(int(low), int(high or low))

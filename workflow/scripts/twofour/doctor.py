@@ -1,0 +1,437 @@
+"""What the machine has against what a configuration asks for, with what to do where that differs.
+
+:func:`gather` looks at the machine, :func:`judge` compares; so each verdict can be tried without
+the hardware that leads to it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import resource
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+from .config import Config
+from .deploy import backends
+from .deploy.backends.tensorrt import TESTED_VERSIONS
+from .system import fatbin, hardware, libraries
+from .train import recipe
+
+OK, NOTE, PROBLEM = "ok", "note", "problem"
+
+# Packages that every configuration needs; backends name theirs themselves.
+PACKAGES = ("numpy", "pandas", "pillow", "onnx", "nvidia-dali-cuda110", "protobuf")
+PADDLE = ("paddlepaddle", "paddlepaddle-gpu")  # one of them, judged by itself
+# Names by which PaddlePaddle opens CUDA's libraries, and the major version that 2.6 was built with.
+CUDA_LIBRARIES = ("libcudart.so", "libcublas.so", "libcudnn.so", "libcurand.so", "libcusolver.so")
+NCCL = "libnccl.so"
+CUDNN_MAJOR = 8
+MIN_DRIVER_CUDA = (
+    11_000  # CUDA 11's libraries run with any driver from 11.0 on (minor compatibility)
+)
+MIN_FILES = 1024  # file descriptors
+MIN_SHARED = 1 << 30  # bytes; NCCL and gloo exchange through it, and containers often have 64 MB
+MIN_DISK = 2 << 30  # bytes for checkpoints, weights and engines
+_SHARED = "/dev/shm"
+PYTHONS = ((3, 10), (3, 12))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the table: what was looked at, what is there, and what to do if that is bad."""
+
+    subject: str
+    found: str
+    status: str = OK
+    remedy: str = ""
+
+
+@dataclass
+class Facts:
+    """What :func:`gather` found. Versions are texts, None or missing for what is not there."""
+
+    python: tuple[int, int] = (3, 11)
+    packages: dict[str, str] = field(default_factory=dict)
+    gpus: list[dict[str, str]] = field(default_factory=list)
+    cpu: str = ""
+    cores: int = 1
+    paddle_cuda: str | None = None
+    paddle_code: set[tuple[int, int]] = field(default_factory=set)
+    paddle_ptx: set[tuple[int, int]] = field(default_factory=set)
+    paddle_tensorrt: tuple[int, int, int] | None = None
+    driver_cuda: int | None = None  # 11080 is 11.8
+    libraries: dict[str, bool] = field(default_factory=dict)
+    cudnn: int | None = None  # 8906 is 8.9.6
+    tensorrt: str | None = None
+    tensorrt_error: str = ""
+    backends: dict[str, str] = field(default_factory=dict)  # those that cannot run, and why
+    disk_free: int = 1 << 40
+    files: int = 1 << 20
+    shared: int = 1 << 34
+
+
+def gather(settings: Config, results: str = ".") -> Facts:
+    """Look at this machine, as far as ``settings`` (the whole configuration) make it matter."""
+    facts = Facts(
+        python=sys.version_info[:2],
+        packages=_versions((*needed_packages(settings), *PADDLE)),
+        gpus=hardware.gpus(),
+        cpu=hardware.cpu_name(),
+        cores=hardware.cores(),
+        paddle_cuda=hardware.paddle_cuda(),
+        disk_free=shutil.disk_usage(_existing(results)).free,
+        files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+    )
+    if Path(_SHARED).is_dir():
+        facts.shared = shutil.disk_usage(_SHARED).total
+    library = hardware.paddle_library()
+    if facts.paddle_cuda and library:
+        facts.paddle_code, facts.paddle_ptx = fatbin.architectures(library)
+    if _wants_gpu(settings) and (facts.gpus or settings.hardware.device == "gpu"):
+        facts.driver_cuda = _driver_cuda()
+        facts.libraries = {name: _opens(name) for name in (*CUDA_LIBRARIES, NCCL)}
+        facts.cudnn = _cudnn()
+        if facts.paddle_cuda:
+            facts.paddle_tensorrt = _paddle_tensorrt()
+    if _gpu_backends(settings):
+        facts.tensorrt, facts.tensorrt_error = _tensorrt()
+    cases = backends.cases(settings.deploy.backends, settings.deploy.precisions)
+    facts.backends = backends.lacks(cases, settings.hardware)
+    return facts
+
+
+def judge(facts: Facts, settings: Config) -> list[Finding]:
+    """The table for the configuration ``settings``, in order."""
+    findings = [
+        *_system(facts),
+        *_packages(facts, settings),
+        *_gpus(facts, settings),
+        *_paddle(facts, settings),
+        *_libraries(facts, settings),
+        *_tensorrt_findings(facts, settings),
+    ]
+    if not any(finding.status == PROBLEM for finding in findings):  # which explain it better
+        for name, reason in facts.backends.items():
+            findings.append(Finding(name, "cannot run here", PROBLEM, reason))
+    return [*findings, *_room(facts, settings), _use(facts, settings)]
+
+
+def table(findings: list[Finding]) -> str:
+    """The findings as text, with the remedies below."""
+    width = max(len(f.subject) for f in findings)
+    marks = {OK: "  ", NOTE: "- ", PROBLEM: "! "}
+    lines = [f"{marks[f.status]}{f.subject:<{width}}  {f.found}" for f in findings]
+    for finding in findings:
+        if finding.remedy:
+            lines.append(f"{finding.status}: {finding.subject}: {finding.remedy}")
+    return "\n".join(lines)
+
+
+# --- verdicts ---
+
+
+def _system(facts: Facts) -> Iterator[Finding]:
+    name = ".".join(map(str, facts.python))
+    if PYTHONS[0] <= facts.python <= PYTHONS[1]:
+        yield Finding("Python", name)
+    else:
+        yield Finding(
+            "Python", name, PROBLEM, "PaddlePaddle and DALI want 3.10 to 3.12; use one of them"
+        )
+
+
+def _packages(facts: Facts, settings: Config) -> Iterator[Finding]:
+    needed = needed_packages(settings)
+    lacking = [name for name in needed if name not in facts.packages]
+    text = ", ".join(f"{n} {facts.packages[n]}" for n in needed if n in facts.packages)
+    if lacking:
+        remedy = f"install {', '.join(lacking)} (make run does it, from envs/)"
+        yield Finding("packages", text, PROBLEM, remedy)
+    else:
+        yield Finding("packages", text)
+    protobuf = facts.packages.get("protobuf")
+    if protobuf and not 4 <= int(protobuf.split(".")[0]) < 7:
+        yield Finding(
+            "protobuf", protobuf, PROBLEM, "PaddlePaddle 2.6 fails with it; install one below 7"
+        )
+
+
+def _gpus(facts: Facts, settings: Config) -> Iterator[Finding]:
+    wanted = settings.hardware
+    for index, gpu in enumerate(facts.gpus):
+        text = (
+            f"{gpu['name']}, compute capability {gpu['compute_cap']}, {gpu.get('memory.total')}, "
+            f"driver {gpu['driver_version']}"
+        )
+        yield Finding(f"GPU {index}", text)
+    if not facts.gpus:
+        if wanted.device == "gpu":
+            remedy = (
+                "hardware.device is gpu, but nvidia-smi finds no GPU here; run it where there is "
+                "one (in a container with --gpus all or --nv), or set it to auto or cpu"
+            )
+            yield Finding("GPU", "none", PROBLEM, remedy)
+        else:
+            yield Finding("GPU", "none")
+    elif wanted.device != "cpu" and wanted.gpus > len(facts.gpus):
+        remedy = f"hardware.gpus is {wanted.gpus}; set it to at most {len(facts.gpus)}"
+        yield Finding("GPUs", str(len(facts.gpus)), PROBLEM, remedy)
+
+
+def _paddle(facts: Facts, settings: Config) -> Iterator[Finding]:
+    version = facts.packages.get("paddlepaddle-gpu") or facts.packages.get("paddlepaddle")
+    if version is None:
+        yield Finding("PaddlePaddle", "not installed", PROBLEM, "install it (make run does)")
+        return
+    by_name = settings.hardware.device == "gpu"
+    wants = _wants_gpu(settings)
+    if facts.paddle_cuda is None:
+        text = f"{version}, built for CPUs"
+        if by_name:
+            remedy = (
+                "hardware.device is gpu, but this PaddlePaddle can use none; use the environment "
+                "of envs/gpu (make run ENV=gpu, or name one in hardware.environment)"
+            )
+            yield Finding("PaddlePaddle", text, PROBLEM, remedy)
+        elif wants and facts.gpus:
+            remedy = "networks are trained on the CPU; make run ENV=gpu would use the GPU"
+            yield Finding("PaddlePaddle", text, NOTE, remedy)
+        else:
+            yield Finding("PaddlePaddle", text)
+        return
+    listed = ", ".join(f"{major}.{minor}" for major, minor in sorted(facts.paddle_code))
+    text = f"{version}, CUDA {facts.paddle_cuda}, code for {listed or 'no GPU'}"
+    if facts.paddle_ptx:
+        text += f" and PTX {max(facts.paddle_ptx)[0]}.{max(facts.paddle_ptx)[1]}"
+    unusable = _without_code(facts, settings)
+    if unusable and wants:
+        gpu = unusable[0]
+        remedy = (
+            f"it holds no code for {gpu['name']} (compute capability {gpu['compute_cap']}), so "
+            "networks cannot be trained there; install a PaddlePaddle 3 from its vendor that has, "
+            "or train on another GPU or with hardware.device: cpu. The backends tensorrt and "
+            "tensorrt_sparse do not need it"
+        )
+        yield Finding("PaddlePaddle", text, PROBLEM if by_name else NOTE, remedy)
+    else:
+        yield Finding("PaddlePaddle", text)
+
+
+def _libraries(facts: Facts, settings: Config) -> Iterator[Finding]:
+    if not facts.libraries:
+        return
+    severity = PROBLEM if settings.hardware.device == "gpu" else NOTE
+    if facts.driver_cuda is None:
+        yield Finding(
+            "NVIDIA driver", "cannot be opened", severity, "install the driver, with libcuda.so.1"
+        )
+    else:
+        text = f"for CUDA up to {facts.driver_cuda // 1000}.{facts.driver_cuda % 1000 // 10}"
+        if facts.driver_cuda < MIN_DRIVER_CUDA:
+            remedy = "it is too old for CUDA 11; install driver 450.80 or later"
+            yield Finding("NVIDIA driver", text, severity, remedy)
+        else:
+            yield Finding("NVIDIA driver", text)
+    needed = [*CUDA_LIBRARIES, *([NCCL] if settings.hardware.gpus > 1 else [])]
+    lacking = [name for name in needed if not facts.libraries.get(name)]
+    if lacking and facts.paddle_cuda:
+        remedy = (
+            f"{', '.join(lacking)} cannot be opened; run envs/gpu/environment.post-deploy.sh for "
+            "the environment and put its lib/cuda into LD_LIBRARY_PATH (make run ENV=gpu does both)"
+        )
+        yield Finding("CUDA libraries", f"{len(lacking)} missing", severity, remedy)
+    elif facts.paddle_cuda:
+        yield Finding("CUDA libraries", ", ".join(needed))
+    if facts.cudnn is not None:
+        major, minor, patch = facts.cudnn // 1000, facts.cudnn % 1000 // 100, facts.cudnn % 100
+        text = f"{major}.{minor}.{patch}"
+        if facts.paddle_cuda and major != CUDNN_MAJOR:
+            remedy = (
+                f"PaddlePaddle 2.6 was built with cuDNN {CUDNN_MAJOR}; install nvidia-cudnn-cu11"
+            )
+            yield Finding("cuDNN", text, severity, remedy)
+        else:
+            yield Finding("cuDNN", text)
+
+
+def _tensorrt_findings(facts: Facts, settings: Config) -> Iterator[Finding]:
+    asked = _gpu_backends(settings)
+    if not asked or not facts.gpus:  # without one the library does not matter
+        return
+    if facts.tensorrt is None:
+        text = "missing" if not facts.tensorrt_error else "does not load"
+        remedy = (
+            f"deploy.backends lists {asked[0]}; use the environment of envs/gpu (make run "
+            f"ENV=gpu), or install tensorrt, or take {', '.join(asked)} out of deploy.backends"
+        )
+        if facts.tensorrt_error:
+            remedy += f" ({facts.tensorrt_error})"
+        yield Finding("TensorRT", text, PROBLEM, remedy)
+        return
+    major = int(facts.tensorrt.split(".")[0])
+    if major not in TESTED_VERSIONS:
+        remedy = (
+            f"TwoFour is written for TensorRT {' and '.join(map(str, TESTED_VERSIONS))}; install "
+            "one of these"
+        )
+        yield Finding("TensorRT", facts.tensorrt, PROBLEM, remedy)
+        return
+    yield Finding("TensorRT", facts.tensorrt)
+    if "paddle_trt" in asked and facts.paddle_cuda:
+        built = facts.paddle_tensorrt
+        there = tuple(int(part) for part in facts.tensorrt.split(".")[:3])
+        if built and built != there:
+            text = f"{'.'.join(map(str, built))} in PaddlePaddle, {facts.tensorrt} installed"
+            remedy = (
+                f"the backend paddle_trt needs the very TensorRT that PaddlePaddle was built with; "
+                f"install tensorrt {'.'.join(map(str, built))}, or take paddle_trt out of "
+                "deploy.backends"
+            )
+            yield Finding("TensorRT of PaddlePaddle", text, PROBLEM, remedy)
+    if "paddle_trt" in asked and facts.paddle_cuda is None:
+        remedy = "paddle_trt needs a PaddlePaddle with CUDA and TensorRT (make run ENV=gpu)"
+        yield Finding("TensorRT of PaddlePaddle", "none", PROBLEM, remedy)
+
+
+def _room(facts: Facts, settings: Config) -> Iterator[Finding]:
+    free = f"{facts.disk_free / 1e9:.1f} GB free"
+    low = facts.disk_free < MIN_DISK
+    remedy = "checkpoints and engines may not fit; make space" if low else ""
+    yield Finding("disk", free, NOTE if low else OK, remedy)
+    low = facts.files < MIN_FILES
+    remedy = f"raise it with ulimit -n {MIN_FILES}" if low else ""
+    yield Finding("open files", f"up to {facts.files}", NOTE if low else OK, remedy)
+    several = max(settings.hardware.gpus, settings.hardware.cpu_processes) > 1
+    low = several and facts.shared < MIN_SHARED
+    remedy = "several processes exchange data there; start the container with --shm-size 8g"
+    text = f"{facts.shared / 1e9:.1f} GB"
+    yield Finding("shared memory", text, NOTE if low else OK, remedy if low else "")
+
+
+def _use(facts: Facts, settings: Config) -> Finding:
+    """What trainings will run on."""
+    wanted = settings.hardware
+    usable = facts.paddle_cuda and facts.gpus and not _without_code(facts, settings)
+    if wanted.device != "cpu" and usable:
+        first = facts.gpus[0]
+        machine = hardware.Machine("gpu", first["name"], 1, capability=hardware.capability(first))
+        what = f"{wanted.gpus} × {machine.name}"
+    else:
+        machine = hardware.Machine("cpu", facts.cpu, 1)
+        what = f"CPU ({facts.cpu}, {facts.cores} cores)"
+        if wanted.cpu_processes > 1:
+            what += f", {wanted.cpu_processes} processes"
+    if wanted.nodes > 1:
+        what += f", on each of {wanted.nodes} nodes"
+    precision: str = settings.train.precision
+    offered = hardware.precisions(machine)
+    if precision == "auto":
+        precision = offered[0]
+    if precision not in offered:
+        remedy = f"it can do {', '.join(offered)}; set train.precision to auto or one of these"
+        return Finding("training", f"{what} cannot do {precision}", PROBLEM, remedy)
+    if machine.device == "cpu" and wanted.device == "auto" and wanted.gpus > 1:
+        train = settings.train
+        shards = wanted.cpu_processes * wanted.nodes * train.accumulation
+        remedy = (
+            f"hardware.gpus is {wanted.gpus}, but no GPU can be used; on the CPU a step has "
+            f"{train.batch_size * shards} images and the learning rate goes up to "
+            f"{recipe.peak_learning_rate(train, shards):g}, so it is another training"
+        )
+        return Finding("training", f"{what}, {precision}", NOTE, remedy)
+    return Finding("training", f"{what}, {precision}")
+
+
+def _without_code(facts: Facts, settings: Config) -> list[dict[str, str]]:
+    """The GPUs that a training would use, but PaddlePaddle has no code for."""
+    used = facts.gpus[: settings.hardware.gpus]
+    return hardware.without_code(used, facts.paddle_code, facts.paddle_ptx)
+
+
+def needed_packages(settings: Config) -> list[str]:
+    """The packages of which the versions are looked at, without PaddlePaddle.
+
+    Those of backends that run on GPUs alone are missing without harm where there is none.
+    """
+    chosen = [backends.about(name) for name in settings.deploy.backends]
+    wanted = [p for about in chosen if about.on_cpu for p in about.packages if p not in PADDLE]
+    return [*PACKAGES, *dict.fromkeys(wanted)]
+
+
+def _gpu_backends(settings: Config) -> list[str]:
+    return [name for name in settings.deploy.backends if not backends.about(name).on_cpu]
+
+
+def _wants_gpu(settings: Config) -> bool:
+    return settings.hardware.device != "cpu"
+
+
+# --- looking at the machine ---
+
+
+def _versions(names: Iterable[str]) -> dict[str, str]:
+    versions = {}
+    for name in names:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _existing(path: str) -> Path:
+    """``path``, or the nearest folder above it that there is."""
+    folder = Path(path).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return folder
+
+
+def _opens(name: str) -> bool:
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return False
+    return True
+
+
+def _driver_cuda() -> int | None:
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+    version = ctypes.c_int()
+    return version.value if driver.cuDriverGetVersion(ctypes.byref(version)) == 0 else None
+
+
+def _cudnn() -> int | None:
+    try:
+        library = ctypes.CDLL("libcudnn.so")
+    except OSError:
+        return None
+    library.cudnnGetVersion.restype = ctypes.c_size_t
+    return int(library.cudnnGetVersion())
+
+
+def _paddle_tensorrt() -> tuple[int, int, int] | None:
+    """The TensorRT that PaddlePaddle was built with."""
+    libraries.import_paddle()
+    from paddle import inference
+
+    version = tuple(inference.get_trt_compile_version())
+    return version if any(version) else None
+
+
+def _tensorrt() -> tuple[str | None, str]:
+    """Version of the installed TensorRT, and why it does not load where it does not."""
+    try:
+        return importlib.import_module("tensorrt").__version__, ""
+    except ModuleNotFoundError as error:
+        return None, "" if error.name == "tensorrt" else str(error)
+    except Exception as error:  # a library that it needs
+        return None, str(error)

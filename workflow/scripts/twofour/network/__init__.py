@@ -1,0 +1,1 @@
+"""The ResNet family: as data, as a PaddlePaddle graph, and its weights."""

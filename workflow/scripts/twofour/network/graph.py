@@ -1,0 +1,124 @@
+"""The network of :mod:`.architecture` as a PaddlePaddle static graph.
+
+Every parameter carries the name that the architecture gives it, so that weights mean the same in
+every program that builds the network: training, evaluation, export.
+"""
+
+from __future__ import annotations
+
+import math
+
+import paddle
+from paddle import ParamAttr
+from paddle.nn import functional
+from paddle.nn.initializer import Constant, KaimingNormal, Uniform
+from paddle.regularizer import L2Decay
+from paddle.static import nn
+
+from .architecture import CLASSIFIER, CLASSIFIER_BIAS, Architecture, Block, Conv
+
+NORM_PARTS = ("weight", "bias", "mean", "variance")
+NORM_EPSILON = 1e-5
+NORM_MOMENTUM = 0.9  # of the running statistics
+IMAGES, PROBABILITIES = "images", "probabilities"  # names of the network's input and output
+_ONEDNN_OPS = {"conv2d", "conv2d_grad", "pool2d"}
+
+
+def forward(
+    network: Architecture, images: paddle.static.Variable, training: bool, layout: str = "NCHW"
+):
+    """Add the network to the current program.
+
+    ``images`` is [N, C, H, W], or [N, H, W, C] with the ``layout`` NHWC (weights are OIHW in both);
+    returns logits [N, classes]. In training, batch norm uses the batch's statistics and updates the
+    running ones; otherwise it uses the running ones.
+    """
+    x = _conv(network.stem, images, training, layout, relu=True)
+    x = functional.max_pool2d(x, kernel_size=3, stride=2, padding=1, data_format=layout)
+    for block in network.blocks:
+        x = _block(block, x, training, layout)
+    x = functional.adaptive_avg_pool2d(x, 1, data_format=layout)
+    bound = 1 / math.sqrt(network.features)
+    return nn.fc(
+        paddle.flatten(x, 1),
+        network.classes,
+        weight_attr=ParamAttr(CLASSIFIER, initializer=Uniform(-bound, bound)),
+        bias_attr=ParamAttr(CLASSIFIER_BIAS, initializer=Constant(0.0)),
+    )
+
+
+def state_names(network: Architecture) -> list[str]:
+    """Names of all that makes up a trained network: parameters and running statistics."""
+    names = []
+    for conv in network.convs:
+        names += [conv.weight, *(f"{conv.norm}.{part}" for part in NORM_PARTS)]
+    return [*names, CLASSIFIER, CLASSIFIER_BIAS]
+
+
+def statistics(network: Architecture) -> list[str]:
+    """Names of the running statistics, which each process of a training has of its own."""
+    return [f"{conv.norm}.{part}" for conv in network.convs for part in NORM_PARTS[2:]]
+
+
+def _block(block: Block, x, training: bool, layout: str):
+    y = x
+    for conv in block.convs[:-1]:
+        y = _conv(conv, y, training, layout, relu=True)
+    y = _conv(block.convs[-1], y, training, layout, relu=False)
+    if block.shortcut:
+        x = _conv(block.shortcut, x, training, layout, relu=False)
+    return functional.relu(x + y)
+
+
+def _conv(conv: Conv, x, training: bool, layout: str, relu: bool):
+    # He et al., "Delving Deep into Rectifiers", ICCV 2015, eq. 10: std = sqrt(2 / fan-in)
+    x = nn.conv2d(
+        x,
+        conv.outputs,
+        conv.kernel,
+        stride=conv.stride,
+        padding=(conv.kernel - 1) // 2,
+        param_attr=ParamAttr(conv.weight, initializer=KaimingNormal(nonlinearity="relu")),
+        bias_attr=False,
+        data_format=layout,
+    )
+    # A decay of 0 of its own exempts the parameter from the optimiser's weight decay.
+    weight, bias, mean, variance = (f"{conv.norm}.{part}" for part in NORM_PARTS)
+    return nn.batch_norm(
+        x,
+        act="relu" if relu else None,
+        is_test=not training,
+        data_layout=layout,
+        momentum=NORM_MOMENTUM,
+        epsilon=NORM_EPSILON,
+        param_attr=ParamAttr(weight, initializer=Constant(1.0), regularizer=L2Decay(0.0)),
+        bias_attr=ParamAttr(bias, initializer=Constant(0.0), regularizer=L2Decay(0.0)),
+        moving_mean_name=mean,
+        moving_variance_name=variance,
+    )
+
+
+def place(device: str, gpu: int = 0):
+    """PaddlePaddle's name for "cpu" or "gpu" (its number ``gpu``)."""
+    return paddle.CUDAPlace(gpu) if device == "gpu" else paddle.CPUPlace()
+
+
+def input_shape(network: Architecture, size: int | None, layout: str = "NCHW") -> list:
+    """Shape of the network's input with a free batch size; with no ``size``, height and width, too.
+
+    [None, C, H, W], or [None, H, W, C] with the ``layout`` NHWC.
+    """
+    channels = network.input_channels
+    return [None, channels, size, size] if layout == "NCHW" else [None, size, size, channels]
+
+
+def use_onednn(program: paddle.static.Program) -> None:
+    """Run convolutions and pooling with oneDNN. (The global flag for all operators breaks it.)
+
+    With the layout NHWC, the gradients of weights come out in another order
+    (:mod:`twofour.train.training_graph`).
+    """
+    for block in program.blocks:
+        for op in block.ops:
+            if op.type in _ONEDNN_OPS:
+                op._set_attr("use_mkldnn", True)

@@ -1,0 +1,1 @@
+"""From measurements to a table, pictures and a page."""

@@ -1,0 +1,327 @@
+"""The table that says what the sparsity bought, and what it says in words.
+
+Column names and rules: a cell that was not measured is empty; accuracies are percent; top1_drop is
+in points below the dense model in the same backend and precision; speedup is throughput over that
+of the same dense row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..artifacts import SPARSITY, WEIGHTS
+from ..models import DENSE, PRUNED, SPARSE, Model, of_kind
+from ..network import weights
+from ..sparse import pattern
+from ..system.errors import TwoFourError
+from ..system.files import read_json
+
+LATENCIES = ("mean", "p50", "p90", "p95", "p99")
+CASE = ["backend", "precision", "batch_size"]  # what rows must share to be compared
+COLUMNS = [
+    "model",
+    "backend",
+    "precision",
+    "device",
+    "batch_size",
+    "top1",
+    "top5",
+    "top1_drop",
+    "images",
+    "throughput_img_s",
+    "speedup",
+    "speedup_low",
+    "speedup_high",
+    "end_to_end_img_s",
+    *(f"latency_{name}_ms" for name in LATENCIES),
+    "density",
+    "size_mb",
+    "device_img_s",
+    "device_speedup",
+    "sparse_kernels",
+    "note",
+]
+NOISE = 0.02  # a speed-up within 2 % of 1 is not called one, however steady it looks
+
+
+@dataclass(frozen=True)
+class Table:
+    """The comparison: a row for each model × backend × precision × batch size, and the models."""
+
+    frame: pd.DataFrame
+    models: Sequence[Model]
+
+    def of_kind(self, kind: str) -> pd.DataFrame:
+        """The rows of the models of one kind."""
+        names = [model.name for model in of_kind(self.models, kind)]
+        return self.frame[self.frame["model"].isin(names)]
+
+    def kinds(self) -> list[str]:
+        """The kind of each row's model."""
+        known = {model.name: model.kind for model in self.models}
+        return [known[name] for name in self.frame["model"]]
+
+    def branch(self, name: str) -> str:
+        """What tells the model ``name`` from others of its kind; "" where there is only one."""
+        return next(model.branch for model in self.models if model.name == name)
+
+    def parent(self, name: str) -> str:
+        """The model that the model ``name`` was made from."""
+        parent = next(model.parent for model in self.models if model.name == name)
+        assert parent is not None, name
+        return parent
+
+
+def build(
+    results: Path,
+    models: Sequence[Model],
+    cases: Sequence[tuple[str, str]],
+    batch_sizes: Sequence[int],
+) -> Table:
+    """The comparison of the run in folder ``results``: a row per model × backend × batch size.
+
+    ``cases`` are (backend, precision). speedup_low and speedup_high are the smallest and largest
+    ratio to the dense model over the rounds of the benchmark, each ratio within one round.
+    device_img_s and device_speedup are of the time that a GPU computed alone, without copies;
+    empty where the backend does not tell it.
+    """
+    densities = {model.name: _density(results, model, models) for model in models}
+    rows: list[dict] = []
+    rounds: dict[tuple, list[float]] = {}
+    for backend, precision in cases:
+        for batch_size in batch_sizes:
+            for model in models:
+                name = f"{backend}-{precision}"
+                accuracy = read_json(results / "evaluation" / model.name / f"{name}.json")
+                path = results / "benchmark" / model.name / name / f"bs{batch_size}.json"
+                speed = read_json(path)
+                case = (backend, precision, batch_size, model.name)
+                rounds[case] = speed["synthetic"]["rounds_img_s"]
+                rows.append(_row(model.name, densities[model.name], accuracy, speed))
+    frame = pd.DataFrame(rows)
+    dense = frame[frame["model"] == DENSE].set_index(CASE)
+    for index, row in frame.iterrows():
+        case = tuple(row[key] for key in CASE)
+        base = dense.loc[case]
+        frame.loc[index, "top1_drop"] = base["top1"] - row["top1"]
+        frame.loc[index, "speedup"] = row["throughput_img_s"] / base["throughput_img_s"]
+        frame.loc[index, "device_speedup"] = row["device_img_s"] / base["device_img_s"]
+        ratios = np.divide(rounds[(*case, row["model"])], rounds[(*case, DENSE)])
+        frame.loc[index, ["speedup_low", "speedup_high"]] = [ratios.min(), ratios.max()]
+    return Table(frame[COLUMNS], models)
+
+
+def _row(model: str, density: float | None, accuracy: Mapping, speed: Mapping) -> dict:
+    latency = speed["synthetic"]["latency_ms"]
+    return {
+        "model": model,
+        "backend": accuracy["backend"],
+        "precision": accuracy["precision"],
+        "device": speed["device_name"],
+        "batch_size": speed["batch_size"],
+        "top1": accuracy["top1"],
+        "top5": accuracy["top5"],
+        "images": accuracy["images"],
+        "throughput_img_s": speed["synthetic"]["throughput_img_s"],
+        "end_to_end_img_s": speed["end_to_end"]["throughput_img_s"],
+        **{f"latency_{name}_ms": latency[name] for name in LATENCIES},
+        "density": density,
+        "size_mb": speed["size_mb"],
+        "device_img_s": speed["synthetic"].get("device", {}).get("throughput_img_s", np.nan),
+        "sparse_kernels": speed["sparse_kernels"],
+        "note": speed["note"] or None,
+    }
+
+
+def _density(results: Path, model: Model, models: Sequence[Model]) -> float | None:
+    """Share of non-zeros in the layers that are sparse in the model's branch.
+
+    The dense model's is over those of the first branch.
+    """
+    pruned = of_kind(models, PRUNED)
+    same = [other for other in pruned if other.branch == model.branch] or pruned
+    layers = read_json(results / same[0].name / SPARSITY)["layers"]
+    sparse = [layer["name"] for layer in layers if layer["sparse"]]
+    return pattern.density(weights.load(results / model.name / WEIGHTS), sparse)
+
+
+def read(path: Path, models: Sequence[Model]) -> Table:
+    """Read comparison.csv back."""
+    try:
+        return Table(pd.read_csv(path), models)
+    except (OSError, ValueError) as error:
+        raise TwoFourError(f"cannot read {path}: {error}") from error
+
+
+# --- for people ---------------------------------------------------------------------------------
+
+_SHOWN = {
+    "model": ("model", "{}"),
+    "backend": ("backend", "{}"),
+    "precision": ("precision", "{}"),
+    "batch_size": ("batch", "{}"),
+    "top1": ("top-1 %", "{:.2f}"),
+    "top5": ("top-5 %", "{:.2f}"),
+    "top1_drop": ("drop", "{:.2f}"),
+    "throughput_img_s": ("img/s", "{:.0f}"),
+    "speedup": ("speed-up", "{:.2f}"),
+    "device_speedup": ("GPU alone", "{:.2f}"),
+    "end_to_end_img_s": ("from files img/s", "{:.0f}"),
+    "latency_p50_ms": ("p50 ms", "{:.2f}"),
+    "latency_p99_ms": ("p99 ms", "{:.2f}"),
+    "density": ("density", "{:.2f}"),
+    "size_mb": ("MB", "{:.2f}"),
+}
+
+
+def _columns(table: Table) -> list[str]:
+    """The columns to show: all but those that nothing was measured of."""
+    return [key for key in _SHOWN if table.frame[key].notna().any()]
+
+
+def headings(table: Table) -> list[str]:
+    """Headings of the table for people."""
+    return [_SHOWN[key][0] for key in _columns(table)]
+
+
+def cells(table: Table) -> list[list[str]]:
+    """The table for people as rows of text; a missing value is empty."""
+    return [
+        ["" if pd.isna(row[key]) else _SHOWN[key][1].format(row[key]) for key in _columns(table)]
+        for _, row in table.frame.iterrows()
+    ]
+
+
+def notes(table: Table) -> list[str]:
+    """What must be known of a backend's rows, a line each, and what the columns mean."""
+    noted = table.frame[["backend", "note"]].dropna().drop_duplicates()
+    gpu = "GPU alone: the same ratio of the time that the GPU computed, without copies. "
+    return [
+        *(
+            f"{_list(list(rows['backend']))}: {note}."
+            for note, rows in noted.groupby("note", sort=False)
+        ),
+        "drop: points of top-1 below the dense model in the same backend and precision. "
+        "speed-up: img/s over those of the dense model in the same backend, precision and batch "
+        "size, measured in turns. "
+        + (gpu if table.frame["device_speedup"].notna().any() else "")
+        + "from files: reading and decoding the image files included. p50, p99: latency of a "
+        "batch. density: share of non-zero weights in the layers that 2:4 applies to. MB: size of "
+        "the deployed files.",
+    ]
+
+
+def markdown(table: Table, text: str) -> str:
+    """comparison.md: the words and the table."""
+    head = headings(table)
+    lines = [head, ["---"] * len(head), *cells(table)]
+    body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    devices = ", ".join(sorted(table.frame["device"].unique()))
+    below = "\n\n".join([f"Measured on {devices}.", *notes(table)])
+    return f"# Dense and 2:4 sparse\n\n{text}\n\n{body}\n\n{below}\n"
+
+
+def words(table: Table) -> str:
+    """One paragraph: what the sparsity cost and bought, computed from the table."""
+    return " ".join([*_accuracy_words(table), *_speed_words(table), *_fastest_words(table)])
+
+
+def _accuracy_words(table: Table) -> list[str]:
+    """A sentence for each pruned and retrained pair, the same ones of several backends joined."""
+    where: dict[str, list[str]] = {}
+    accuracy = table.frame.drop_duplicates(["model", "backend", "precision"])
+    for (backend, precision), group in accuracy.groupby(["backend", "precision"], sort=False):
+        rows = group.set_index("model")
+        for model in of_kind(table.models, SPARSE):
+            outcome = _accuracy_outcome(rows, model)
+            where.setdefault(outcome, []).append(f"{backend} {precision}")
+    return [f"In {_list(list(dict.fromkeys(w)))}, {outcome}" for outcome, w in where.items()]
+
+
+def _accuracy_outcome(rows: pd.DataFrame, model: Model) -> str:
+    sparse = rows.loc[model.name]
+    drop, images = sparse["top1_drop"], int(sparse["images"])
+    count = round(abs(drop) * images / 100)
+    if count == 0:
+        outcome = "exactly the dense model's"
+    else:
+        direction = "below" if drop > 0 else "above"
+        outcome = f"{abs(drop):.2f} points {direction} the dense model ({count} of {images} images)"
+    by = f" by {model.branch}" if model.branch else ""
+    return (
+        f"pruning alone{by} took top-1 from {rows.loc[DENSE, 'top1']:.2f} % to "
+        f"{rows.loc[model.parent, 'top1']:.2f} %; retraining with the same hyper-parameters "
+        f"brought the 2:4 sparse model to {sparse['top1']:.2f} %, {outcome}."
+    )
+
+
+def _speed_words(table: Table) -> list[str]:
+    gains: list[str] = []
+    losses: list[str] = []
+    level: dict[str, list[float]] = {}
+    sparse = table.of_kind(SPARSE)
+    for _, row in sparse.iterrows():
+        if row["speedup_low"] > 1 + NOISE:
+            gains.append(_case_words(table, row))
+        elif row["speedup_high"] < 1 - NOISE:
+            losses.append(_case_words(table, row))
+        else:
+            level.setdefault(f"{row['backend']} {row['precision']}", []).append(row["speedup"])
+    who = "A sparse model" if sparse["model"].nunique() > 1 else "The sparse model"
+    sentences = []
+    if gains:
+        sentences.append(f"{who} was faster than the dense one in {_list(gains)}.")
+    if losses:
+        sentences.append(f"{who} was slower than the dense one in {_list(losses)}.")
+    if level:
+        rest = "the other cases of " if gains or losses else ""
+        cases = [f"{case} ({_range(ratios)} ×)" for case, ratios in level.items()]
+        start = "No speed was gained or lost beyond the noise of the measurement"
+        sentences.append(f"{start} in {rest}{_list(cases)}.")
+    frame = table.frame
+    blind = list(frame[~frame["sparse_kernels"].astype(bool)]["backend"].unique())
+    if blind:
+        sentences.append(
+            f"No gain was to be expected from {_list(blind)}, which "
+            f"{'runs' if len(blind) == 1 else 'run'} dense kernels, so that differences there are "
+            "noise."
+        )
+    return sentences
+
+
+def _fastest_words(table: Table) -> list[str]:
+    """Which backend ran the sparse models fastest, by batch size; nothing if there is only one."""
+    sparse = table.of_kind(SPARSE)
+    if len(sparse[["backend", "precision"]].drop_duplicates()) < 2:
+        return []
+    best = sparse.loc[sparse.groupby("batch_size")["throughput_img_s"].idxmax()]
+    won: dict[str, list[str]] = {}
+    for _, row in best.iterrows():
+        case = f"{row['batch_size']} ({row['throughput_img_s']:.0f} img/s)"
+        won.setdefault(f"{row['backend']} {row['precision']}", []).append(case)
+    cases = [f"{case} at batch {_list(batches)}" for case, batches in won.items()]
+    return [f"Fastest with 2:4 sparse weights: {'; '.join(cases)}."]
+
+
+def _range(ratios: list[float]) -> str:
+    low, high = (f"{ratio:.2f}" for ratio in (min(ratios), max(ratios)))
+    return low if low == high else f"{low} to {high}"
+
+
+def _case_words(table: Table, row: pd.Series) -> str:
+    """Model, backend, precision, batch size and speed-up of a row, as far as they tell apart."""
+    branch = table.branch(row["model"])
+    case = f"{row['backend']} {row['precision']} at batch {row['batch_size']}"
+    case += f" with {branch}" if branch else ""
+    alone = row["device_speedup"]
+    device = "" if pd.isna(alone) else f"; {alone:.2f} × without the copies to and from the GPU"
+    return f"{case} ({row['speedup']:.2f} ×{device})"
+
+
+def _list(items: list[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

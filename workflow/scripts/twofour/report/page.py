@@ -1,0 +1,111 @@
+"""The report: table, pictures, configuration and provenance on one page that needs nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+import yaml
+
+from ..artifacts import BUILD, COMPARISON, DATASET, PROVENANCE, SPARSITY, TRAINING
+from ..models import DENSE, PRUNED, SPARSE, Model, of_kind
+from ..system.files import read_json, read_text
+from . import compare
+
+TEMPLATE = "report.html.j2"  # beside this module
+PICTURES = {
+    "training": "Training: the sparse network starts from the pruned weights and uses the same "
+    "hyper-parameters.",
+    "models": "Accuracy, and throughput on synthetic input.",
+    "layers": "Layer by layer: the share of the dense weights' magnitude that pruning kept, the "
+    "density after retraining, and, where TensorRT was allowed sparse kernels, which layers run on "
+    "one.",
+}
+
+
+def render(results: Path, models: Sequence[Model], cases: Sequence[tuple[str, str]]) -> str:
+    """The page of the run in folder ``results``, as HTML; ``cases`` are (backend, precision)."""
+    provenance = read_json(results / PROVENANCE)
+    table = compare.read(results / COMPARISON, models)
+    deployed = [
+        (model.name, read_json(results / "deploy" / model.name / f"{backend}-{precision}" / BUILD))
+        for model in of_kind(models, SPARSE)
+        for backend, precision in cases
+    ]
+    sparsity = [read_json(results / model.name / SPARSITY) for model in of_kind(models, PRUNED)]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template(TEMPLATE).render(
+        run=provenance["config"]["run"],
+        words=[
+            compare.words(table),
+            *(_sparsity_words(report) for report in sparsity),
+            *_kernel_words(deployed),
+        ],
+        headings=compare.headings(table),
+        notes=compare.notes(table),
+        rows=compare.cells(table),
+        kinds=table.kinds(),
+        colours={model.kind: model.colour for model in models},
+        layers=sparsity[0]["layers"],
+        pictures=[(_svg(results / "plots" / f"{n}.svg"), text) for n, text in PICTURES.items()],
+        dataset=read_json(results / "dataset" / DATASET),
+        dense=read_json(results / DENSE / TRAINING),
+        config=yaml.safe_dump(provenance["config"], sort_keys=False, allow_unicode=True),
+        provenance=provenance,
+    )
+
+
+def _sparsity_words(report: dict) -> str:
+    """A sentence on what one algorithm pruned and kept, and where it hurt most."""
+    total, sparse = report["total"], [row for row in report["layers"] if row["sparse"]]
+    least = min(sparse, key=lambda row: row["kept_magnitude"])
+    without = total.get("kept_magnitude_unpermuted")
+    permuted = (
+        f" (without the permutation of channels, {100 * without:.1f} %)"
+        if without is not None
+        else ""
+    )
+    return (
+        f"{report['algorithm']} made {total['layers']} of {len(report['layers'])} layers 2:4 "
+        f"sparse, {total['weights']:,} weights, and kept {100 * total['kept_magnitude']:.1f} % of "
+        f"their magnitude{permuted}; least in {least['name'].replace('.weight', '')}, "
+        f"{100 * least['kept_magnitude']:.1f} %."
+    )
+
+
+def _kernel_words(deployed: list[tuple[str, dict]]) -> list[str]:
+    """A sentence for each deployed model whose backend says which layers run on sparse kernels."""
+    sentences = []
+    for model, record in deployed:
+        engines = {
+            name: facts
+            for name, facts in record.get("engines", {}).items()
+            if facts["eligible_count"] is not None and facts["picked_count"] is not None
+        }
+        if record["sparse_kernels"] and engines:
+            counts = ", ".join(
+                f"{facts['picked_count']} of {facts['eligible_count']} in the engine {name}"
+                for name, facts in engines.items()
+            )
+            sentences.append(
+                f"{model} in {record['backend']} {record['precision']}: of the layers that sparse "
+                f"kernels fit, TensorRT found them faster than dense ones for {counts}."
+            )
+    return sentences
+
+
+def _svg(path: Path) -> str:
+    """The picture as an element for a page: without the XML header, names made unique."""
+    text = read_text(path)
+    text = text[text.index("<svg") :]
+    for name in sorted(set(re.findall(r'\bid="([^"]+)"', text)), key=len, reverse=True):
+        text = re.sub(
+            rf'(id="|href="#|url\(#){re.escape(name)}(["\)])', rf"\g<1>{path.stem}-{name}\2", text
+        )
+    return text

@@ -1,0 +1,110 @@
+"""What produced a run: code, configuration, packages, machine, and the time of each stage."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..system import hardware
+
+PACKAGES = (
+    "matplotlib",
+    "numpy",
+    "nvidia-dali-cuda110",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "paddle2onnx",
+    "paddlepaddle",
+    "paddlepaddle-gpu",
+    "pandas",
+    "pillow",
+    "scikit-learn",
+    "snakemake",
+    "tensorrt",
+)
+
+
+def record(
+    settings: Mapping[str, Any], text: str, results: Path, repository: Path
+) -> dict[str, Any]:
+    """What provenance.json holds of the run in folder ``results``.
+
+    ``settings`` is the whole configuration, ``text`` the same as one line of JSON, and
+    ``repository`` the folder of the workflow.
+    """
+    gpus = hardware.gpus()
+    changed = _git(repository, "status", "--porcelain", "--untracked-files=no") or ""
+    return {
+        "git_commit": _git(repository, "rev-parse", "HEAD"),
+        "git_changed_files": changed.splitlines(),
+        "config": settings,
+        "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "python": platform.python_version(),
+        "packages": _versions(),
+        "packages_of_environment": _versions_in(settings["hardware"]["environment"]),
+        "system": platform.platform(),
+        "cpu": hardware.cpu_name(),
+        "cpu_cores": hardware.cores(),
+        "gpus": [gpu["name"] for gpu in gpus],
+        "gpu_driver": gpus[0]["driver_version"] if gpus else None,
+        "stages": _stages(results / "logs"),
+    }
+
+
+def _git(repository: Path, *arguments: str) -> str | None:
+    """The answer of git about the repository, or None where there is none."""
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(repository), *arguments], capture_output=True, text=True, timeout=30
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() if answer.returncode == 0 else None
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _versions_in(environment: str | None) -> dict[str, str] | None:
+    """The same in the environment of the jobs that may use a GPU, if they have one of their own."""
+    if environment is None:
+        return None
+    code = f"import json; from importlib import metadata as m; names = {PACKAGES!r}\n"
+    code += "found = {d.metadata['Name'].lower(): d.version for d in m.distributions()}\n"
+    code += "print(json.dumps({n: found[n] for n in names if n in found}))"
+    try:
+        answer = subprocess.run(
+            [f"{environment}/bin/python", "-c", code], capture_output=True, text=True, timeout=60
+        )
+        return json.loads(answer.stdout)
+    except (OSError, subprocess.TimeoutExpired, json.JSONDecodeError):
+        return None
+
+
+def _stages(logs: Path) -> dict[str, dict]:
+    """Seconds and peak memory (MB) of each job's last run, from what Snakemake measured."""
+    stages = {}
+    for path in sorted(logs.rglob("*.tsv")):
+        row = pd.read_csv(path, sep="\t").iloc[-1]
+        memory = pd.to_numeric(row["max_rss"], errors="coerce")
+        stages[path.relative_to(logs).with_suffix("").as_posix()] = {
+            "seconds": float(row["s"]),
+            "peak_memory_mb": None if pd.isna(memory) else float(memory),
+        }
+    return stages

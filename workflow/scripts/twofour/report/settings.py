@@ -1,0 +1,20 @@
+"""The section ``accept`` of the configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..system.sections import Section, key
+
+
+@dataclass(frozen=True, repr=False)
+class Accept(Section):
+    """When a run counts as failed although every job succeeded."""
+
+    max_top1_drop: float | None = key(
+        None,
+        "most points of top-1 accuracy that the sparse model may lose before the run fails (after "
+        "the table is written); null for no limit",
+        minimum=0,
+        maximum=100,
+    )

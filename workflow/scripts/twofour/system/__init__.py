@@ -1,0 +1,1 @@
+"""What every program needs: errors, files, the command line, processes, the machine."""

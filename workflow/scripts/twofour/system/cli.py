@@ -1,0 +1,132 @@
+"""What every program has in common: its common options, its log, and how it ends."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from .errors import TwoFourError, telling
+
+log = logging.getLogger("twofour")
+
+# Set where a program shall end when its parent does: to the parent's process id, or to ANY_PARENT
+# where that is not known.
+TIED, ANY_PARENT = "TWOFOUR_TIED", "any"
+INTERRUPTED = 130  # exit status of a program ended by Ctrl-C (128 + SIGINT), as shells use it
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+class Interrupted(Exception):  # noqa: N818 (it is no error)
+    """The user or the system asked to stop, and everything worth keeping has been saved.
+
+    ``again`` says that the batch system should start the program again.
+    """
+
+    def __init__(self, message: str, again: bool = False) -> None:
+        super().__init__(message)
+        self.again = again
+
+
+def parser(description: str, epilog: str | None = None, **options) -> argparse.ArgumentParser:
+    """A parser with the options that every program takes: --config, --log, --debug."""
+    result = argparse.ArgumentParser(
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        **options,
+    )
+    result.add_argument(
+        "--config",
+        metavar="FILE|JSON",
+        default="{}",
+        help="configuration: a YAML or JSON file, or JSON text; keys left out have their defaults",
+    )
+    result.add_argument("--log", metavar="FILE", help="also write the messages to this file")
+    result.add_argument("--debug", action="store_true", help="show tracebacks")
+    return result
+
+
+def run(
+    main: Callable[[argparse.Namespace], int | None],
+    make_parser: Callable[[], argparse.ArgumentParser],
+) -> None:
+    """Parse the command line, run ``main`` and exit: 0 done, 1 an error, 130 interrupted.
+
+    ``main`` may also return the exit status. The parser is made here, since what it says may take
+    a moment to load, in which Ctrl-C must not end in a traceback.
+    """
+    options = argparse.Namespace(debug=False)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    tied = os.environ.get(TIED)
+    if tied:
+        end_with_parent(signal.SIGTERM, int(tied) if tied.isdigit() else None)
+    try:
+        options = make_parser().parse_args()
+        _start_logging(options.log)
+        status = main(options) or 0
+    except Interrupted as stop:
+        log.warning("%s", stop)
+        status = INTERRUPTED
+    except KeyboardInterrupt:
+        log.warning("interrupted")
+        status = INTERRUPTED
+    except TwoFourError as error:
+        status = _fail(options, str(error))
+    except Exception as error:
+        hint = "" if options.debug else " (--debug shows where)"
+        status = _fail(options, f"unexpected {type(error).__name__}: {telling(error)}{hint}")
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Native libraries may hang or crash while the interpreter takes them down.
+    os._exit(status)
+
+
+def end_with_parent(number: int, parent: int | None) -> None:
+    """Have the kernel send signal ``number`` when the parent is gone, even if it was killed.
+
+    ``parent`` is its process id, by which it is seen if it was gone before. Otherwise a training
+    would go on unseen, beside the one that the next Snakemake starts.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # Linux alone has it
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
+    if parent is not None and os.getppid() != parent:
+        os.kill(os.getpid(), number)
+
+
+def _fail(options: argparse.Namespace, message: str) -> int:
+    if options.debug:
+        traceback.print_exc()
+    log.error("error: %s", message)
+    return 1
+
+
+def _start_logging(path: str | None) -> None:
+    log.setLevel(logging.INFO)
+    logging.raiseExceptions = False  # a full disk shall not fill the screen with tracebacks as well
+    log.propagate = False
+    console = logging.StreamHandler(sys.stderr)
+    console.setFormatter(logging.Formatter("%(message)s"))
+    log.addHandler(console)
+    if path is None:
+        faulthandler.enable()
+        return
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        file = logging.FileHandler(path, mode="w", encoding="utf-8")
+    except OSError as error:
+        raise TwoFourError(f"--log: cannot write {path}: {error.strerror or error}") from error
+    file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    log.addHandler(file)
+    assert file.stream is not None  # only one that opens late has none
+    faulthandler.enable(file.stream)

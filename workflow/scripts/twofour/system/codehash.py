@@ -1,0 +1,118 @@
+"""Which source files decide what a stage makes, and a hash of them.
+
+Snakemake reruns a job when its parameters change. A hash of a program and of the modules it
+imports, as a parameter, reruns exactly the stages whose code changed. The same hash is part of a
+training's fingerprint, so that a checkpoint of other code is not resumed.
+
+Modules that decide nothing of what is made are left out, with whatever only they import: see
+:data:`PLUMBING`. Every other module counts as soon as it is imported.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import functools
+import hashlib
+import re
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1]
+SCRIPTS = PACKAGE.parent
+
+# Logs, progress bars, processes, signals, caches, messages, and declarations whose values reach the
+# stages as parameters. Patterns of module names; ONLY are exceptions that do decide.
+PLUMBING = (
+    "system.*",
+    "*.settings",
+    "config",
+    "stages",
+    "artifacts",
+    "data.culprit",
+    "data.records",
+    "train.checkpoint",
+    "train.health",
+    "train.launch",
+    "train.progress",
+    "train.run",
+    "train.stopping",
+)
+DECIDING = ("system.libraries", "system.patterns")  # of those that PLUMBING covers
+
+# Lines that look like an import; Snakemake asks at each start, and whole files take long to parse.
+_IMPORT = re.compile(
+    r"^[ \t]*((?:from[ ]+[.\w]+[ ]+)?import[ ]+(?:\([^)]*\)|[^\n]+))", re.MULTILINE
+)
+
+
+def decides(module: str) -> bool:
+    """Whether a module ("train.loop", "" being the package) decides what the stages make."""
+    if not module or module in DECIDING:
+        return bool(module)
+    return not any(fnmatchcase(module, pattern) for pattern in PLUMBING)
+
+
+@functools.cache
+def digest(*roots: str | Path) -> str:
+    """Hash of the files :func:`closure` finds for ``roots``."""
+    result = hashlib.sha256()
+    for name, path in closure(*roots).items():
+        result.update(name.encode())
+        result.update(hashlib.sha256(path.read_bytes()).digest())
+    return result.hexdigest()[:16]
+
+
+def closure(*roots: str | Path) -> dict[str, Path]:
+    """{name: file} of ``roots`` and of every deciding module that they import, however indirectly.
+
+    A root is the path of a program or the name of a module of this package ("train.loop").
+    """
+    found: dict[str, Path] = {}
+    pending: list[tuple[str, Path | None]] = [
+        (root.name, root) if isinstance(root, Path) else (root, file_of(root)) for root in roots
+    ]
+    while pending:
+        name, path = pending.pop()
+        if path is None:
+            raise ValueError(f"{name} is no module of {PACKAGE.name}")
+        if name not in found:
+            found[name] = path
+            pending += [(module, file_of(module)) for module in imports(path) if decides(module)]
+    return dict(sorted(found.items()))
+
+
+@functools.cache
+def imports(path: Path) -> tuple[str, ...]:
+    """Names of the modules of this package that the file imports, also inside functions."""
+    inside = path.is_relative_to(PACKAGE)
+    here = (PACKAGE.name, *path.parent.relative_to(PACKAGE).parts) if inside else ()
+    names: set[tuple[str, ...]] = set()
+    for node in _import_statements(path.read_text(encoding="utf-8")):
+        if isinstance(node, ast.Import):
+            names.update(tuple(alias.name.split(".")) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = here[: len(here) - node.level + 1] if node.level else ()
+            base += tuple(node.module.split(".")) if node.module else ()
+            names.add(base)
+            names.update((*base, alias.name) for alias in node.names)
+    ours = {".".join(name[1:]) for name in names if name and name[0] == PACKAGE.name}
+    return tuple(sorted(m for m in ours if (file := file_of(m)) and file != path))
+
+
+def _import_statements(text: str) -> list[ast.stmt]:
+    found: list[ast.stmt] = []
+    for line in _IMPORT.findall(text):
+        with contextlib.suppress(SyntaxError):  # a sentence in a docstring
+            found += ast.parse(line).body
+    return found
+
+
+@functools.cache
+def file_of(module: str) -> Path | None:
+    """The file of a module of this package, "" being the package; None if it is no module."""
+    base = PACKAGE.joinpath(*module.split(".")) if module else PACKAGE
+    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None

@@ -1,0 +1,54 @@
+"""What a training shows of itself: a bar on a terminal, and a line for each epoch."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ..system import progress
+from ..system.cli import log
+
+REFRESH_S = 0.25  # how often the bar asks for the loss, which makes the step wait
+
+
+class Display:
+    """The progress of a training of ``epochs`` × ``steps``, of which ``done`` are done."""
+
+    def __init__(self, epochs: int, steps: int, done: int, leads: bool) -> None:
+        self._epochs, self._leads = epochs, leads
+        self._bar = progress.bar(epochs * steps, "training", "step", done)
+        self._shown = time.perf_counter()
+
+    def __enter__(self) -> Display:
+        self._bar.__enter__()
+        return self
+
+    def __exit__(self, *cause) -> None:
+        self._bar.__exit__(*cause)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """The bar names the epoch (from 0)."""
+        self._bar.set_description(f"epoch {epoch + 1}/{self._epochs}")
+        self._shown = time.perf_counter()
+
+    def wants_loss(self) -> bool:
+        """Whether the next step should fetch its loss, to be shown."""
+        return not self._bar.disable and time.perf_counter() - self._shown >= REFRESH_S
+
+    def step(self, loss: float | None, images_per_second: float) -> None:
+        """A step is done."""
+        if loss is not None:
+            self._shown = time.perf_counter()
+            self._bar.set_postfix_str(f"loss {loss:.3f}, {images_per_second:.0f} img/s")
+        self._bar.update()
+
+    def end_epoch(self, row: dict[str, Any]) -> None:
+        """A line for the log."""
+        if self._leads:
+            log.info(
+                "epoch %d/%d: lr %.4g, training loss %.4f, validation loss %.4f, "
+                "top-1 %.2f %%, top-5 %.2f %%, %.0f img/s",
+                row["epoch"],
+                self._epochs,
+                *(row[k] for k in ("lr", "train_loss", "val_loss", "top1", "top5", "img_s")),
+            )

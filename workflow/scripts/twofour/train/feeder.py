@@ -1,0 +1,72 @@
+"""The training images of a process: a loader for each batch that it contributes to a step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+
+from ..data.loader import Loader, Pipeline
+from . import recipe
+from .plan import Plan
+
+
+class Feeder:
+    """The loaders of one process, for the list ``paths``, in ``epoch`` (from 0).
+
+    ``states`` are those of all shards, to go on from, in the order of the shards.
+    """
+
+    def __init__(self, plan: Plan, paths: list[str], epoch: int, states: list[bytes] | None):
+        self._plan, self._paths = plan, paths
+        self.size = recipe.train_size(epoch, plan.data)
+        self._loaders = self._made(states)
+        self.steps = self._loaders[0].steps  # in an epoch
+
+    def _made(self, states: list[bytes] | None) -> list[Loader]:
+        plan = self._plan
+        first = plan.group.rank * plan.train.accumulation
+        return [
+            Loader(self._paths, self._pipeline(shard), states[shard] if states else None)
+            for shard in range(first, first + plan.train.accumulation)
+        ]
+
+    def _pipeline(self, shard: int) -> Pipeline:
+        return training_pipeline(self._plan, shard, self.size)
+
+    def epoch(self, step: int) -> Iterator[tuple]:
+        """What each step of an epoch takes, from ``step`` on: a batch of each loader."""
+        return zip(*(loader.epoch(step) for loader in self._loaders))
+
+    def states(self) -> list[bytes]:
+        """Where the loaders of all processes stand, in the order of the shards."""
+        mine = [loader.state() for loader in self._loaders]
+        return list(chain.from_iterable(self._plan.group.gather_bytes(mine)))
+
+    def resize(self, epoch: int) -> bool:
+        """Crops of the size for ``epoch``, from loaders that go on where the old ones stand."""
+        size = recipe.train_size(epoch, self._plan.data)
+        if size == self.size:
+            return False
+        self.size = size
+        self._loaders = self._made(self.states())
+        return True
+
+
+def training_pipeline(plan: Plan, shard: int, size: int) -> Pipeline:
+    """How the images of one shard become batches."""
+    return Pipeline(
+        plan.data,
+        plan.network.input_channels,
+        plan.train.batch_size,
+        training=True,
+        threads=plan.machine.threads,
+        device=plan.machine.device,
+        gpu=plan.machine.gpu,
+        seed=plan.seed,
+        shard=shard,
+        shards=plan.shards,
+        size=size,
+        layout=plan.layout[1:],
+        half=plan.precision == "pure_fp16",
+        stay=True,
+    )

@@ -1,0 +1,89 @@
+"""What a training leaves behind: weights, a row for each epoch, and a summary."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..artifacts import METRICS, TRAINING, WEIGHTS
+from ..network import weights
+from ..sparse import pattern
+from ..system.files import atomic, write_json
+from . import amp, health, recipe
+from .metrics import chance_top1
+from .state import State
+
+COLUMNS = (
+    "epoch",
+    "lr",
+    "train_loss",
+    "val_loss",
+    "top1",
+    "top5",
+    "images",
+    "img_s",
+    "data_time_s",
+    "compute_time_s",
+)
+
+
+def write_metrics(state: State) -> None:
+    """metrics.csv, with the epochs so far; the first process alone writes it."""
+    if state.plan.group.rank == 0:
+        with atomic(state.out / METRICS) as temporary:
+            pd.DataFrame(state.history, columns=list(COLUMNS)).to_csv(temporary, index=False)
+
+
+def write(state: State) -> dict[str, Any] | None:
+    """model.pdparams, metrics.csv and train.json; returns the last.
+
+    All processes must call it; all but the first write and return nothing.
+    """
+    final = state.weights()
+    if state.plan.group.rank != 0:
+        state.plan.group.any(False)  # until the results are written
+        return None
+    pattern.require(final, state.masks, "the trained network")
+    movement = state.movement()
+    health.require_movement(movement)
+    summary = _summary(state, movement)
+    write_metrics(state)
+    weights.save(state.out / WEIGHTS, final)
+    write_json(state.out / TRAINING, summary)
+    state.plan.group.any(False)
+    return summary
+
+
+def _summary(state: State, movement: float) -> dict[str, Any]:
+    plan, last, labels = state.plan, state.history[-1], state.dataset.val[1]
+    arithmetic = amp.arithmetic(state.graph.main)
+    return {
+        "model": plan.network.name,
+        "classes": plan.network.classes,
+        "parameters": plan.network.parameters,
+        "device": plan.machine.device,
+        "device_name": plan.machine.name,
+        "precision": state.graph.precision,
+        "arithmetic": {op: kinds for op, kinds in arithmetic.items() if op in amp.COMPUTING},
+        "loss_scale": state.loss_scale(),
+        "layout": plan.layout,
+        "processes": plan.group.size,
+        "threads": plan.machine.threads,
+        "epochs": state.epoch,
+        "steps_per_epoch": state.steps,
+        "batch_size": plan.train.batch_size,
+        "images_per_step": plan.images_per_step,
+        "peak_learning_rate": recipe.peak_learning_rate(plan.train, plan.shards),
+        "top1": last["top1"],
+        "top5": last["top5"],
+        "val_loss": last["val_loss"],
+        "val_images": len(labels),
+        "chance_top1": chance_top1(labels),
+        "median_img_s": float(np.median([row["img_s"] for row in state.history])),
+        "seconds": state.times["seconds"],
+        "checkpoint_seconds": state.times["checkpoints"],
+        "resumed": state.resumed,
+        "relative_weight_change": movement,
+    }

@@ -1,0 +1,78 @@
+"""What is trained, how, and on what: the facts that all parts of a training share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..data.settings import Data
+from ..network.architecture import Architecture
+from ..network.settings import Model
+from ..system.hardware import Machine
+from ..system.settings import Hardware
+from .parallel import Group
+from .settings import Train
+
+
+class Settings(Protocol):
+    """What of the configuration a training reads."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def data(self) -> Data: ...
+    @property
+    def model(self) -> Model: ...
+    @property
+    def train(self) -> Train: ...
+    @property
+    def hardware(self) -> Hardware: ...
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a training starts from.
+
+    ``weights`` by name, None for random ones; ``masks`` the 2:4 masks of a sparse training;
+    ``identity`` what of this belongs into the fingerprint of a checkpoint.
+    """
+
+    weights: Mapping[str, np.ndarray] | None = None
+    masks: Mapping[str, np.ndarray] = field(default_factory=dict)
+    identity: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training, as each of its processes sees it.
+
+    ``seed``, ``data``, ``model`` and ``train`` are of the configuration; ``precision`` is what the
+    machine computes in (:func:`twofour.system.hardware.precision`).
+    """
+
+    seed: int
+    data: Data
+    model: Model
+    train: Train
+    network: Architecture
+    machine: Machine
+    precision: str
+    group: Group = field(default_factory=Group)
+
+    @property
+    def layout(self) -> str:
+        """Order of the dimensions of images and features: NCHW or NHWC."""
+        return self.machine.layout(self.train.layout)
+
+    @property
+    def shards(self) -> int:
+        """Batches of a step, of all processes."""
+        return self.group.size * self.train.accumulation
+
+    @property
+    def images_per_step(self) -> int:
+        """Images of a step, of all processes."""
+        return self.train.batch_size * self.shards

@@ -1,0 +1,118 @@
+"""A training in its processes: this one alone, several on this node, or several nodes of SLURM."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from ..artifacts import CHECKPOINTS, TRAINING
+from ..data import lists
+from ..data.batches import steps_per_epoch
+from ..network import architecture
+from ..system import cli, codehash, files, hardware, libraries, lock, slurm
+from ..system.hardware import Machine
+from . import ROOT, launch
+from .plan import Plan, Settings, Start
+
+
+def run(settings: Settings, options: Namespace, program: Path) -> int | None:
+    """Train as the command line ``options`` of ``program`` say; started again, go on.
+
+    ``options`` has data and out, the folders of the dataset and of the results, and start, that of
+    the pruned network, or None for a dense training. Returns an exit status for a part of a
+    training on another node.
+    """
+    machine = libraries.start(settings.hardware, training=True)
+    precision = hardware.precision(settings.train.precision, machine)
+    out = Path(options.out)
+    if launch.launched():
+        _train(settings, options, machine, precision)
+        return None
+    if slurm.on_a_node():
+        return launch.run_on_node(program, _without_log(sys.argv[1:]), machine, out)
+    try:
+        with lock.exclusive(out / CHECKPOINTS):
+            if machine.all_processes == 1:
+                _train(settings, options, machine, precision)
+            else:
+                _launch(settings, options, machine, program)
+    except cli.Interrupted as stop:
+        if stop.again:
+            slurm.start_again()
+        raise
+    return None
+
+
+def _launch(settings: Settings, options: Namespace, machine: Machine, program: Path) -> None:
+    count = len(lists.read(options.data).train[0])
+    shards = machine.all_processes * settings.train.accumulation
+    steps_per_epoch(count, settings.train.batch_size, shards)  # said once, not by each process
+    out = Path(options.out)
+    launch.run(program, _without_log(sys.argv[1:]), machine, out)
+    _report(files.read_json(out / TRAINING))
+
+
+def _train(settings: Settings, options: Namespace, machine: Machine, precision: str) -> None:
+    """The training, or one process's part of it."""
+    from ..network import graph
+    from . import begin, loop, parallel
+
+    dataset = lists.read(options.data)
+    network = architecture.resnet(settings.model, len(dataset.classes))
+    if options.start:
+        start = begin.from_pruned(Path(options.start), network)
+    else:
+        start = begin.from_weights(settings.train.init, network)
+    identity = {"code": codehash.digest(ROOT), "dataset": dataset.content, **start.identity}
+    start = Start(start.weights, start.masks, identity)
+    if machine.device == "gpu":
+        libraries.set_tf32(precision != "fp32")
+    if launch.stop_asked():
+        raise cli.Interrupted("stopped before the first step")
+    group = parallel.connect(graph.place(machine.device, machine.gpu))
+    plan = Plan(
+        settings.seed,
+        settings.data,
+        settings.model,
+        settings.train,
+        network,
+        machine,
+        precision,
+        group,
+    )
+    out = Path(options.out)
+    summary = loop.train(plan, dataset, start, out)
+    if summary is None:
+        return
+    if options.start:
+        begin.report_sparsity(Path(options.start), start.masks, out)
+    if group.size == 1:
+        _report(summary)
+
+
+def _report(summary: dict[str, Any]) -> None:
+    processes = f", {summary['processes']} processes" if summary["processes"] > 1 else ""
+    cli.log.info(
+        "top-1 %.2f %%, top-5 %.2f %% of %d images after %d epochs in %.0f s (%s, %s%s)",
+        summary["top1"],
+        summary["top5"],
+        summary["val_images"],
+        summary["epochs"],
+        summary["seconds"],
+        summary["precision"],
+        summary["device_name"],
+        processes,
+    )
+
+
+def _without_log(arguments: list[str]) -> list[str]:
+    """The command line for the processes; this one alone writes the log."""
+    kept = list(arguments)
+    for index, argument in enumerate(kept):
+        if argument == "--log":
+            return kept[:index] + kept[index + 2 :]
+        if argument.startswith("--log="):
+            return kept[:index] + kept[index + 1 :]
+    return kept

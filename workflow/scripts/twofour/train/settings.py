@@ -1,0 +1,107 @@
+"""The section ``train`` of the configuration. Its defaults are the published ResNet50 recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..system.sections import Section, key
+
+
+@dataclass(frozen=True, repr=False)
+class Train(Section):
+    """How networks are trained, the dense one and the sparse one alike."""
+
+    epochs: int = key(
+        90,
+        "passes over the training images, for the dense training and again for the sparse one",
+        minimum=1,
+        maximum=10000,
+    )
+    batch_size: int = key(
+        256,
+        "images in a batch of each process (a step of the training takes hardware.gpus · "
+        "accumulation of these)",
+        minimum=1,
+        maximum=65536,
+    )
+    learning_rate: float = key(
+        0.256,
+        "peak learning rate per 256 images of a step (it is scaled linearly with the images of a "
+        "step)",
+        exclusiveMinimum=0,
+        maximum=100,
+    )
+    warmup_epochs: float = key(
+        5,
+        "epochs in which the learning rate rises linearly from 0, before the cosine to 0",
+        minimum=0,
+        maximum=10000,
+    )
+    momentum: float = key(0.875, "momentum of SGD", minimum=0, exclusiveMaximum=1)
+    weight_decay: float = key(
+        1 / 32768,
+        "L2 weight decay of convolution and linear weights and the classifier's bias; batch norm "
+        "has none",
+        minimum=0,
+        maximum=1,
+    )
+    label_smoothing: float = key(
+        0.1,
+        "share of the target probability that is spread evenly over all classes",
+        minimum=0,
+        exclusiveMaximum=1,
+    )
+    # What it comes out as on the machine decides, and that is in the fingerprint.
+    precision: Literal["auto", "fp32", "tf32", "amp_fp16", "amp_bf16", "pure_fp16"] = key(
+        "auto",
+        "arithmetic of the training: fp32; tf32 (fp32 rounded in convolutions, Ampere and later); "
+        "amp_fp16 and amp_bf16 (convolutions in 16 bits, weights in fp32); pure_fp16 (weights in "
+        "fp16 with fp32 copies); auto takes amp_fp16 on GPUs with tensor cores, else fp32",
+        decides=False,
+    )
+    loss_scale: float = key(
+        128,
+        "factor on the loss in fp16, at the start if it is dynamic",
+        minimum=1,
+        maximum=4294967296,
+    )
+    dynamic_loss_scaling: bool = key(
+        True,
+        "halve the loss scale when gradients overflow in fp16, and double it after 2000 steps "
+        "without",
+    )
+    layout: Literal["auto", "NCHW", "NHWC"] = key(
+        "auto",
+        "order of the dimensions of images and features: NCHW or NHWC; auto takes NHWC, which "
+        "suits tensor cores and oneDNN",
+    )
+    # The batches of a step decide, and not how they are divided between processes.
+    accumulation: int = key(
+        1,
+        "batches whose mean gradient makes one step, in each process",
+        decides=False,
+        minimum=1,
+        maximum=65536,
+    )
+    ema: float = key(
+        0,
+        "decay of an exponential moving average of the weights, which is then what is validated "
+        "and saved (such as 0.9999); 0 for none",
+        minimum=0,
+        exclusiveMaximum=1,
+    )
+    init: str | None = key(
+        None,
+        ".pdparams file with the weights that the dense training starts from; null for random ones "
+        "(a classifier for other classes is reinitialised)",
+        decides=False,
+    )
+    checkpoint_minutes: float = key(
+        15,
+        "minutes between checkpoints within an epoch (one is written at the end of each epoch in "
+        "any case)",
+        decides=False,
+        exclusiveMinimum=0,
+        maximum=10000,
+    )

@@ -1,0 +1,315 @@
+"""The training step as a PaddlePaddle graph: forward, loss, gradients, update, masks.
+
+Loss: cross-entropy against smoothed labels (C. Szegedy et al., CVPR 2016, section 7).
+Optimiser: SGD with momentum; the weight decay is added to the gradient, none on batch norm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import paddle
+from paddle.nn import functional
+
+from ..network import graph
+from ..network.architecture import Architecture
+from ..network.graph import IMAGES
+from ..sparse import asp
+from ..system import libraries
+from . import amp, parallel
+from .parallel import Group
+from .plan import Plan
+
+LABELS = "labels"
+LOSS_SUM = "train.loss_sum"  # of the epoch, summed in the graph so that no step has to wait for it
+FINITE_STEPS = "train.finite_steps"  # of the epoch, before the first loss that is NaN or infinite
+EMA_DECAY = "train.ema_decay"  # of this update
+
+_EMA, _SUM = ".ema", ".gradient_sum"  # what follows a weight's name
+
+
+@dataclass
+class TrainingGraph:
+    """The training step of one process.
+
+    ``main`` takes a batch and updates the weights; with gradient accumulation the batches before
+    the last of a step go through ``partial``. ``loss`` is the fetchable mean loss of a batch.
+    ``state`` names what a checkpoint keeps, of which ``local`` differs between the processes.
+    ``master`` and ``averages`` map weights to their fp32 copies and moving averages, where there
+    are any. ``loss_scale`` names the scale of mixed precision, if it has one.
+    """
+
+    main: paddle.static.Program
+    partial: paddle.static.Program | None
+    startup: paddle.static.Program
+    loss: paddle.static.Variable
+    scheduler: paddle.optimizer.lr.LRScheduler
+    state: list[str]
+    local: list[str]
+    precision: str
+    master: dict[str, str] = field(default_factory=dict)
+    averages: dict[str, str] = field(default_factory=dict)
+    loss_scale: str | None = None
+    halve: Callable[[object], None] | None = None  # casts the weights after the start, for O2
+
+    def learning_rate(self) -> float:
+        """The learning rate that the last step really used, read from the scope."""
+        name = self.scheduler._var_name
+        variable = paddle.static.global_scope().find_var(name)
+        return float(np.ravel(np.array(variable.get_tensor()))[0])
+
+    def start(self, executor, place) -> None:
+        """Give all variables their first values."""
+        executor.run(self.startup)
+        if self.halve:
+            self.halve(place)
+
+
+def build(
+    plan: Plan, learning_rate: Callable[[int], float], masked: Iterable[str] = ()
+) -> TrainingGraph:
+    """The graph of one training step of one process.
+
+    ``learning_rate`` maps the number of an update to its rate. The weights named in ``masked`` get
+    a mask each, multiplied onto them after every update; the masks start as ones. Each update takes
+    the mean gradient of ``train.accumulation`` batches in each process of the group.
+    """
+    paddle.enable_static()
+    masked, on_cpu = list(masked), plan.machine.device == "cpu"
+    main, startup = paddle.static.Program(), paddle.static.Program()
+    main.random_seed = startup.random_seed = plan.seed
+    paddle.seed(plan.seed)
+    with paddle.static.program_guard(main, startup), paddle.utils.unique_name.guard():
+        logits, loss = _forward(plan)
+        scheduler = paddle.optimizer.lr.LambdaDecay(1.0, learning_rate)
+        momentum = _momentum(plan, scheduler)
+        mixed = None
+        if amp.is_half(plan.precision):
+            mixed = amp.decorate(momentum, plan.precision, plan.train)
+        # Mixed precision would change the types of what watches, so that comes after its rewriting.
+        mean = _MeanGradients(
+            mixed or momentum,
+            plan.group,
+            plan.train.accumulation,
+            lambda: _watch(plan.network, logits, loss),
+            _oihw if on_cpu and plan.layout == "NHWC" else lambda pairs: pairs,
+        )
+        (asp.decorate(mean, masked) if masked else mean).minimize(loss, startup)
+        block = main.global_block()
+        master = {name: copy.name for name, copy in momentum._master_weights.items()}
+        _mask_master_weights(block, masked, master)
+        averages = _average_weights(plan.network, block, master) if plan.train.ema else {}
+    if on_cpu:
+        graph.use_onednn(main)
+    partial = _without_update(main, mean.update_begins) if plan.train.accumulation > 1 else None
+    tf32 = plan.machine.device == "gpu" and libraries.tf32_allowed()
+    scale = mixed.get_loss_scaling().name if mixed and plan.precision != "amp_bf16" else None
+    statistics = graph.statistics(plan.network)
+    return TrainingGraph(
+        main,
+        partial,
+        startup,
+        loss,
+        scheduler,
+        _state(main),
+        [*statistics, *(averages[n] for n in statistics if n in averages), LOSS_SUM, FINITE_STEPS],
+        amp.precision(main, [conv.weight for conv in plan.network.convs], tf32),
+        master,
+        averages,
+        scale,
+        mixed.amp_init if mixed and plan.precision == "pure_fp16" else None,
+    )
+
+
+def _forward(plan: Plan):
+    """Logits [N, classes] and mean loss [1] of a batch."""
+    size = plan.data.image_size if plan.data.train_size is None else None
+    kind = "float16" if plan.precision == "pure_fp16" else "float32"
+    shape = graph.input_shape(plan.network, size, plan.layout)
+    images = paddle.static.data(IMAGES, shape, kind)
+    labels = paddle.static.data(LABELS, [None], "int64")
+    with amp.guard():
+        logits = graph.forward(plan.network, images, training=True, layout=plan.layout)
+    logits = paddle.cast(logits, "float32")
+    smoothing = plan.train.label_smoothing
+    return logits, smoothed_cross_entropy(logits, labels, plan.network.classes, smoothing)
+
+
+def _momentum(plan: Plan, scheduler):
+    return paddle.optimizer.Momentum(
+        scheduler,
+        momentum=plan.train.momentum,
+        weight_decay=plan.train.weight_decay,
+        multi_precision=plan.precision == "pure_fp16",
+    )
+
+
+def _mask_master_weights(block, masked: list[str], master: dict[str, str]) -> None:
+    """Mask the fp32 copies of fp16 weights, too, which paddle.incubate.asp leaves out."""
+    for name in masked:
+        if name in master:
+            weight, mask = block.var(master[name]), block.var(asp.mask_name(name))
+            paddle.assign(weight * paddle.cast(mask, "float32"), output=weight)
+
+
+def _state(main: paddle.static.Program) -> list[str]:
+    """Names of what a checkpoint keeps: all that lasts from step to step."""
+    names = {v.name for v in main.list_vars() if v.persistable} - _PLUMBING
+    return sorted(name for name in names if not name.endswith(_SUM))  # zero between updates
+
+
+def runnable(program: paddle.static.Program, device: str):
+    """``program`` as the executor runs it fastest.
+
+    PaddlePaddle makes operators work in place where it can. On CPUs that copies more than it saves:
+    ReLU takes five times as long (benchmarks/README.md), and the same numbers come out.
+    """
+    if device != "cpu":
+        return program
+    strategy = paddle.static.BuildStrategy()
+    strategy.enable_inplace = False
+    return paddle.static.CompiledProgram(program, build_strategy=strategy)
+
+
+def tensor_bytes(program: paddle.static.Program, batch_size: int) -> float:
+    """Memory of all variables of ``program``, as if nothing were freed in the middle of a step.
+
+    Infinite where another size than the batch's is not known.
+    """
+    total = 0
+    for variable in program.list_vars():
+        if variable.name in _PLUMBING or 0 in variable.shape:  # a shape that is kept, no tensor
+            continue
+        sizes = [batch_size if i == 0 and s < 0 else s for i, s in enumerate(variable.shape)]
+        if any(size < 0 for size in sizes):
+            return float("inf")
+        total += 4 * int(np.prod(sizes))
+    return total
+
+
+def _watch(network: Architecture, logits, loss) -> None:
+    """Sum up the losses of an epoch, and count them up to the first that is NaN or infinite.
+
+    NaN does not always reach the loss: PaddlePaddle's ReLU turns it into 0, and its cross-entropy
+    into 32. It stays in the running means of the layer where it arose, and 0 · NaN is NaN.
+    """
+    block = logits.block
+    means = paddle.concat([block.var(f"{conv.norm}.mean") for conv in network.convs])
+    shown = loss + 0.0 * (paddle.mean(means) + paddle.mean(logits))
+    total = paddle.static.create_global_var([1], 0.0, "float64", True, name=LOSS_SUM)
+    paddle.assign(total + paddle.cast(shown, "float64"), output=total)
+    finite = paddle.static.create_global_var([1], 0.0, "float64", True, name=FINITE_STEPS)
+    paddle.assign(finite + paddle.cast(paddle.isfinite(total), "float64"), output=finite)
+
+
+class _MeanGradients:
+    """An optimiser whose update takes the mean gradient of several batches and processes.
+
+    ``update_begins`` is the number of the first operator that runs once for several batches;
+    ``watch`` adds what runs with each batch after its gradients are known, and ``mend`` maps the
+    pairs of weights and gradients to what they should be.
+    """
+
+    def __init__(
+        self,
+        optimizer,
+        group: Group,
+        accumulation: int,
+        watch: Callable[[], None],
+        mend: Callable[[list], list],
+    ) -> None:
+        self._optimizer, self._group, self._accumulation = optimizer, group, accumulation
+        self._watch, self._mend = watch, mend
+        self.update_begins = 0
+
+    def minimize(self, loss, startup_program=None, parameter_list=None, no_grad_set=None):
+        pairs = self._optimizer.backward(loss, startup_program, parameter_list, no_grad_set)
+        pairs = self._mend(pairs)
+        self._watch()
+        if self._accumulation > 1:
+            sums = [_running_sum(gradient, weight) for weight, gradient in pairs]
+            self.update_begins = len(loss.block.ops)
+            averages = [total / self._accumulation for total in sums]
+            pairs = [
+                (weight, average if g.dtype == average.dtype else paddle.cast(average, g.dtype))
+                for average, (weight, g) in zip(averages, pairs)
+            ]
+            for total in sums:
+                paddle.assign(paddle.zeros_like(total), output=total)
+        pairs = parallel.average_gradients(pairs, self._group)
+        updates = self._optimizer.apply_gradients(pairs)
+        return updates, pairs
+
+
+def _oihw(pairs: list) -> list:
+    """The gradients of convolutions as [out, in, kh, kw].
+
+    With the layout NHWC, PaddlePaddle 2.6 takes what oneDNN computes for an image, and turns it
+    into [out, kh, kw, in].
+    """
+    return [
+        (weight, _from_ohwi(gradient, weight.shape) if len(weight.shape) == 4 else gradient)
+        for weight, gradient in pairs
+    ]
+
+
+def _from_ohwi(gradient, shape: tuple[int, ...]):
+    outputs, inputs, high, wide = shape
+    if high * wide == 1:
+        return paddle.reshape(gradient, shape)
+    stored = paddle.reshape(gradient, [outputs, high, wide, inputs])
+    return paddle.transpose(stored, [0, 3, 1, 2])
+
+
+def _running_sum(gradient, weight):
+    total = paddle.static.create_global_var(
+        list(weight.shape), 0.0, "float32", True, name=weight.name + _SUM
+    )
+    paddle.assign(total + paddle.cast(gradient, "float32"), output=total)
+    return total
+
+
+def _average_weights(network: Architecture, block, master: dict[str, str]) -> dict[str, str]:
+    """Add an exponential moving average of each weight and running statistic.
+
+    B. Polyak, A. Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992, with
+    exponential weights as in C. Szegedy et al., CVPR 2016, section 8. Returns their names.
+    """
+    decay = paddle.static.data(EMA_DECAY, [1], "float32")
+    names = {}
+    for name in graph.state_names(network):
+        value = block.var(master.get(name, name))
+        average = paddle.static.create_global_var(
+            list(value.shape), 0.0, "float32", True, name=name + _EMA
+        )
+        paddle.assign(average * decay + value * (1 - decay), output=average)
+        names[name] = average.name
+    return names
+
+
+def _without_update(main: paddle.static.Program, begins: int) -> paddle.static.Program:
+    """``main`` up to the operator number ``begins``."""
+    partial = main.clone()
+    block = partial.global_block()
+    for index in reversed(range(begins, len(block.ops))):
+        block._remove_op(index, sync=False)
+    partial._sync_with_cpp()
+    return partial
+
+
+def smoothed_cross_entropy(logits, labels, classes: int, smoothing: float):
+    """Mean cross-entropy [1] of ``logits`` [N, classes] against smoothed ``labels`` [N].
+
+    The true class has the target 1 - smoothing + smoothing / classes, the others
+    smoothing / classes.
+    """
+    targets = functional.one_hot(labels, classes)
+    if smoothing:
+        targets = functional.label_smooth(targets, epsilon=smoothing)
+    loss = functional.cross_entropy(logits, targets, soft_label=True, reduction="mean")
+    return paddle.reshape(loss, [1])
+
+
+_PLUMBING = {"feed", "fetch"}

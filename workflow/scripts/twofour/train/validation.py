@@ -1,0 +1,55 @@
+"""Accuracy and loss over all validation images, each counted once, by all processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..data.lists import Dataset
+from ..data.loader import Loader, Pipeline
+from ..network.inference import Inference
+from ..system import libraries
+from .metrics import Tally
+from .plan import Plan
+
+
+class Validation:
+    """Each process validates a part of the images, with weights of their own, in fp32."""
+
+    def __init__(self, plan: Plan, dataset: Dataset) -> None:
+        paths, self._labels = dataset.val
+        self._plan = plan
+        parts = np.array_split(np.arange(len(paths)), plan.group.size)
+        self._positions = parts[plan.group.rank]
+        mine = [paths[i] for i in self._positions]
+        self._loader = Loader(mine, _pipeline(plan)) if mine else None
+        machine = plan.machine
+        self._infer = Inference(
+            plan.network, plan.data.image_size, machine.device, plan.layout, machine.gpu
+        )
+
+    def run(self, weights: Mapping[str, np.ndarray]) -> dict:
+        """top1 and top5 in percent, images, and loss (nats) of the network with ``weights``."""
+        self._infer.load(weights)
+        tally = Tally(self._labels)
+        if self._loader:
+            with libraries.without_tf32(self._plan.machine):
+                for images, positions in self._loader.epoch():
+                    tally.add(self._infer(images), self._positions[positions])
+        tally.reduce(self._plan.group.sum)
+        return tally.result()
+
+
+def _pipeline(plan: Plan) -> Pipeline:
+    return Pipeline(
+        plan.data,
+        plan.network.input_channels,
+        plan.train.batch_size,
+        training=False,
+        threads=plan.machine.threads,
+        device=plan.machine.device,
+        gpu=plan.machine.gpu,
+        layout=plan.layout[1:],
+        stay=True,
+    )
