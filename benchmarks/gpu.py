@@ -8,17 +8,14 @@ mixed precision, batch 256. Without a GPU the rows say that they were not run.
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from pathlib import Path
+
+from twofour.system import hardware
 
 import processes
 import training
 import turns
-
-sys.path.insert(0, str(turns.SCRIPTS))
-
-from twofour.system import hardware
 
 PUBLISHED, BATCH, IMAGES = 2897, 256, 8192
 CASE = "ResNet50 224 px"

@@ -70,11 +70,12 @@ def _computes_in_bf16() -> bool:
 def _export(folder: Path) -> None:
     from twofour.deploy import export
     from twofour.system import libraries
+    from twofour.system.settings import Hardware
 
     settings, network = networks.case("ResNet50 224 px")
-    libraries.start({"device": "cpu", "threads": "auto"})
+    libraries.start(Hardware(device="cpu"))
     state = networks.random_state(network)
-    export.export(network, state, settings["data"], folder)
+    export.export(network, state, settings.data.image_size, folder)
     np.savez(folder / "state.npz", **state)
 
 

@@ -7,25 +7,22 @@ a round, so all of it takes some minutes.
 
 from __future__ import annotations
 
-import sys
 import time
-
-import numpy as np
-import turns
-
-sys.path.insert(0, str(turns.SCRIPTS))
 
 from twofour import config
 from twofour.network import architecture
 from twofour.sparse import masks
 from twofour.system import libraries
 
+import numpy as np
+import turns
+
 
 def rows() -> list[dict]:
     libraries.start({"device": "cpu", "threads": "auto"})
     from paddle.incubate import asp
 
-    network = architecture.resnet(config.validated({})["model"], 1000)
+    network = architecture.resnet(config.validated({}).model, 1000)
     rng = np.random.default_rng(0)
     weights = [rng.standard_normal(s).astype(np.float32) for s in network.weights.values()]
     magnitude = _magnitude(weights)

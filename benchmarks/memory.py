@@ -17,6 +17,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from twofour.system import sections
+
 import networks
 import processes
 import training
@@ -132,7 +134,8 @@ def _head(data: Path, out: Path, count: int) -> Path:
 
 def _settings(**changed) -> str:
     settings, _ = networks.case(CASE)
-    parts = {key: settings[key] for key in ("data", "model", "train", "hardware")}
+    whole = sections.as_dict(settings)
+    parts = {key: whole[key] for key in ("data", "model", "train", "hardware")}
     parts["data"] = {**parts["data"], "source": "folder", "root": "."}
     parts["train"] = {**parts["train"], **changed}
     return json.dumps(parts)
@@ -153,14 +156,14 @@ def _built(folder: Path) -> tuple[Path, Path]:
     from twofour.system import libraries
 
     settings, network = networks.case(CASE)
-    libraries.start(settings["hardware"])
+    libraries.start(settings.hardware)
     from twofour.network import weights
 
     model = folder / "model"
     model.mkdir()
     state = networks.random_state(network)
     weights.save(model / "model.pdparams", state)
-    export.export(network, state, settings["data"], model)
+    export.export(network, state, settings.data.image_size, model)
     build = model / "onnxruntime-fp32"
     processes.script(
         *("build.py", "--model", model, "--backend", "onnxruntime", "--precision", "fp32"),
@@ -170,10 +173,16 @@ def _built(folder: Path) -> tuple[Path, Path]:
 
 
 def _evaluation(folder: Path, data: Path, model: Path, build: Path):
+    reference = model / "reference.npz"
+    processes.script(
+        *("reference.py", "--config", _settings(), "--data", data),
+        *("--weights", model / "model.pdparams", "--out", reference),
+    )
+
     def run() -> processes.Run:
         return processes.script(
             *("evaluate.py", "--config", _settings(), "--data", data, "--model", model),
-            *("--build", build, "--weights", model / "model.pdparams"),
+            *("--build", build, "--reference", reference),
             *("--out", folder / "evaluation.json"),
         )
 

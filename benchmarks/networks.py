@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import sys
-
-import numpy as np
-import turns
-
-sys.path.insert(0, str(turns.SCRIPTS))
+from dataclasses import replace
 
 from twofour import config
 from twofour.network import architecture
+
+import numpy as np
+import turns
 
 DEMO = turns.HERE.parent / "config" / "config.yaml"
 # name: (configuration, classes)
 CASES = {
     "ResNet50 224 px": (lambda: config.validated({}), 1000),
-    "slim net 32 px": (lambda: config.validated(config.load(str(DEMO))), 10),
+    "slim net 32 px": (lambda: config.load(str(DEMO)), 10),
 }
 
 
-def case(name: str) -> tuple[dict, architecture.Architecture]:
+def case(name: str) -> tuple[config.Config, architecture.Architecture]:
     """Configuration and network of one of CASES."""
-    settings, classes = CASES[name]
-    settings = settings()
-    return settings, architecture.resnet(settings["model"], classes)
+    load, classes = CASES[name]
+    settings = load()
+    return settings, architecture.resnet(settings.model, classes)
+
+
+def with_batch(settings: config.Config, batch: int) -> config.Config:
+    """The same with another batch size, and as many threads as the contestants may use cores."""
+    train = replace(settings.train, batch_size=batch)
+    hardware = replace(settings.hardware, threads="auto")
+    return replace(settings, train=train, hardware=hardware)
 
 
 def random_state(network: architecture.Architecture) -> dict[str, np.ndarray]:

@@ -19,8 +19,6 @@ from pathlib import Path
 
 import turns
 
-sys.path.insert(0, str(turns.SCRIPTS))
-
 ROWS = ("loader", "training", "infer", "masks", "dataset", "noop", "chain", "memory", "gpu")
 RESULTS, README = turns.HERE / "results.json", turns.HERE / "README.md"
 BEGIN, END = "<!-- results.json -->", "<!-- end -->"

@@ -18,16 +18,15 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scripts"))
-
 from twofour import artifacts, config
 from twofour.deploy import backends, benchmark, build, profiles
 from twofour.network import architecture
-from twofour.sparse import layers, masks, pattern
+from twofour.sparse import layers, pattern, prune
 from twofour.system import hardware
 from twofour.system.errors import TwoFourError
+from twofour.system.settings import Hardware
+
+import numpy as np
 
 MODELS = ("dense", "sparse")
 
@@ -44,36 +43,34 @@ def main() -> None:
     parser.add_argument("--out", required=True, metavar="FILE", help="JSON file to write")
     options = parser.parse_args()
     work = Path(options.work or tempfile.mkdtemp())
-    network = architecture.resnet(
-        config.validated({"model": {"width": options.width}})["model"], 1000
-    )
+    network = architecture.resnet(config.validated({"model": {"width": options.width}}).model, 1000)
     for model, weights in _weights(network).items():
         _write_onnx(network, weights, options.size, work / model / artifacts.ONNX)
     reference = {model: _reference(work / model, options.size) for model in MODELS}
 
     rows = []
     for backend in options.backend:
-        place = backends.target(backend, {"device": "auto", "threads": "auto"})
+        machine = backends.target(backend, Hardware())
         for precision in options.precision:
             built = {}
             for model in MODELS:
                 start = time.perf_counter()
                 batches = profiles.make(options.batch_size, evaluation=min(options.batch_size))
                 out = work / model / f"{backend}-{precision}"
-                record = build.build(backend, precision, work / model, out, place, batches)
+                record = build.build(backend, precision, work / model, out, machine, batches)
                 seconds = time.perf_counter() - start
                 built[model] = record, seconds
                 print(f"{model} {backend} {precision}: built in {seconds:.0f} s", flush=True)
             for batch_size in options.batch_size:
-                rows += _measure(work, built, reference, place, batch_size, options)
-                _write(options.out, place, built, rows)
+                rows += _measure(work, built, reference, machine, batch_size, options)
+                _write(options.out, machine, built, rows)
 
 
-def _measure(work, built, reference, place, batch_size, options) -> list[dict]:
+def _measure(work, built, reference, machine, batch_size, options) -> list[dict]:
     """A row for each model at one batch size, measured in turns."""
     record = built["dense"][0]
     name = f"{record['backend']}-{record['precision']}"
-    predictors = {m: build.load(work / m, work / m / name, place)[0] for m in MODELS}
+    predictors = {m: build.load(work / m, work / m / name, machine)[0] for m in MODELS}
     shape = (batch_size, 3, options.size, options.size)
     batch = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     timed = benchmark.synthetic(predictors, batch, warmup=10, steps=options.steps)
@@ -127,11 +124,11 @@ def _ratio(timed: dict, model: str, path: tuple) -> float | None:
     return values[0] / values[1]
 
 
-def _write(path: str, place, built: dict, rows: list[dict]) -> None:
+def _write(path: str, machine, built: dict, rows: list[dict]) -> None:
     record = built["dense"][0]
     facts = {
         "gpu": hardware.gpus(),
-        "device": place.name,
+        "device": machine.name,
         "version": record["version"],
         "date": time.strftime("%Y-%m-%d"),
         "command": " ".join(sys.argv),
@@ -148,10 +145,9 @@ def _weights(network) -> dict[str, dict[str, np.ndarray]]:
         inputs = np.prod(shape) / shape[1 - pattern.input_axis(shape)]
         scale = 0.3 if name.endswith("conv3.weight") else 1.0  # keeps the residual sums in range
         dense[name] = (rng.standard_normal(shape) * scale * (2 / inputs) ** 0.5).astype(np.float32)
-    defaults = config.validated({})["sparsity"]
-    given = {key: defaults[key] for key in ("include", "exclude")}
-    names = layers.chosen(layers.choose(network.weights, **given))
-    return {"dense": dense, "sparse": masks.prune(dense, names, "mask_1d")[0]}
+    defaults = config.validated({}).sparsity
+    names = layers.chosen(layers.choose(network.weights, defaults.include, defaults.exclude))
+    return {"dense": dense, "sparse": prune.prune(dense, names, "mask_1d")[0]}
 
 
 def _write_onnx(network, weights: dict, size: int, path: Path) -> None:

@@ -51,7 +51,7 @@ def measure(
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(SCRIPTS)])},
+            env={**os.environ, "PYTHONPATH": str(HERE)},
             preexec_fn=lambda: os.sched_setaffinity(0, allowed),
             start_new_session=True,  # so that its own workers can be ended with it
         )

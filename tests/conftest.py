@@ -86,9 +86,16 @@ def bound_by_permissions() -> tuple:
 
 
 def snakemake(
-    folder: Path, *arguments, check: bool = True, path: Path | None = None
+    folder: Path,
+    *arguments,
+    check: bool = True,
+    path: Path | None = None,
+    package: Path | None = None,
 ) -> subprocess.CompletedProcess:
-    """Run the workflow in ``folder``; it finds the programs in the folder ``path`` first."""
+    """Run the workflow in ``folder``.
+
+    It finds commands in the folder ``path`` first, and the package twofour in ``package``.
+    """
     command = [sys.executable, "-m", "snakemake", "-s", ROOT / "Snakefile"]
     done = subprocess.run(
         [*map(str, command), *map(str, arguments)],
@@ -99,6 +106,7 @@ def snakemake(
             **os.environ,
             "XDG_CACHE_HOME": str(folder / ".cache"),
             "PATH": f"{path}:{os.environ['PATH']}" if path else os.environ["PATH"],
+            **({"PYTHONPATH": str(package)} if package else {}),
         },
     )
     assert not check or done.returncode == 0, done.stdout + done.stderr

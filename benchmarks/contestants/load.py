@@ -36,16 +36,17 @@ def ours_gpu(paths, batch, threads):
 
 def _loader(paths, batch, threads, **options):
     from twofour import config
-    from twofour.data.loader import Loader
+    from twofour.data.loader import Loader, Pipeline
     from twofour.system import libraries
+    from twofour.system.settings import Hardware
 
     if options:
-        libraries.start({"device": "gpu", "gpus": 1, "nodes": 1, "threads": threads})
+        libraries.start(Hardware(device="gpu", threads=threads))
     else:
-        libraries.prepare({"device": "cpu", "threads": threads})
-    data = config.validated({})["data"]
+        libraries.prepare(Hardware(device="cpu", threads=threads))
+    data = config.validated({}).data
     options["layout"] = "HWC"  # as in training
-    return Loader(paths, batch, data, 3, training=True, threads=threads, **options)
+    return Loader(paths, Pipeline(data, 3, batch, training=True, threads=threads, **options))
 
 
 def paddle_opencv(paths, batch, threads):

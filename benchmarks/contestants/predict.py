@@ -15,13 +15,14 @@ def ours(backend, precision="fp32"):
     def load(folder, batch):
         from twofour.deploy import backends
         from twofour.system import libraries
+        from twofour.system.settings import Hardware
 
-        place = backends.target(backend, {"device": "cpu", "threads": "auto"})
-        libraries.prepare({"device": "cpu", "threads": "auto"})
+        target = backends.target(backend, Hardware(device="cpu"))
+        libraries.prepare(Hardware(device="cpu"))
         out = folder / backend
         out.mkdir(exist_ok=True)
         backends.module(backend).require(precision)
-        return backends.module(backend).load(folder, out, precision, place)
+        return backends.module(backend).load(folder, out, precision, target)
 
     return load
 

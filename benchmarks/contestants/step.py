@@ -1,6 +1,5 @@
 """Training steps: step.py WHO CASE BATCH IMAGES, with IMAGES a folder of the dataset stage."""
 
-import contextlib
 import sys
 import tempfile
 import time
@@ -15,18 +14,13 @@ SECONDS = 4  # of a turn, about
 
 def loop(settings, network, data):
     """The training loop of the pipeline, on image files; a turn is an epoch without validation."""
-    training = start(settings, network, data)
-    from twofour.system import progress
-
-    @contextlib.contextmanager
-    def silent():
-        with progress.bar(1, "training", "step") as bar:
-            yield bar
+    state = start(settings, network, data)
+    from twofour.train import display, loop
 
     def epoch():
-        with silent() as bar:
-            loop._train_epoch(bar, lambda: 0)
-        done, loop.step = loop.step, 0
+        with display.Display(1, state.steps, 0, False) as shown:
+            loop._updates(state, shown, lambda: 0)
+        done, state.step = state.step, 0
         return done
 
     return epoch
@@ -34,37 +28,40 @@ def loop(settings, network, data):
 
 def constant(settings, network, data):
     """The same program, fed one batch again and again, nothing fetched."""
-    training = start(settings, network, data)
+    state = start(settings, network, data)
     from twofour.network import graph
     from twofour.train import training_graph
 
     images, labels = _batch(settings, network)
-    if loop.layout == "NHWC":
+    if state.plan.layout == "NHWC":
         images = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
     feed = {graph.IMAGES: images, training_graph.LABELS: labels}
+    update = state.update
 
     def epoch():
-        for _ in range(loop.steps):
-            loop.executor.run(loop._step_program, feed=feed)
-        return loop.steps
+        for _ in range(state.steps):
+            update._executor.run(update._last, feed=feed)
+        return state.steps
 
     return epoch
 
 
 def start(settings, network, data):
     """The pipeline's training, ready for its first step."""
-    from twofour.data import dataset
+    from twofour.data import lists
     from twofour.system import hardware, libraries
 
-    machine = libraries.start(settings["hardware"], training=True)
-    precision = hardware.precision(settings["train"]["precision"], machine)
+    machine = libraries.start(settings.hardware, training=True)
+    precision = hardware.precision(settings.train.precision, machine)
     from twofour.network import graph
-    from twofour.train import loop, parallel  # they load PaddlePaddle
+    from twofour.train import parallel  # which loads PaddlePaddle, as do these
+    from twofour.train.plan import Plan, Start
+    from twofour.train.state import State
 
-    out = Path(tempfile.mkdtemp())
     group = parallel.connect(graph.place(machine.device, machine.gpu))
-    images = dataset.read(data)
-    return loop.Training(settings, machine, precision, network, images, {}, out, group)
+    sections = (settings.seed, settings.data, settings.model, settings.train)
+    plan = Plan(*sections, network, machine, precision, group)
+    return State(plan, lists.read(data), Start(), Path(tempfile.mkdtemp()))
 
 
 def torch_eager(settings, network, data):
@@ -76,29 +73,29 @@ def torch_compiled(settings, network, data):
 
 
 def _torch(settings, network, data, compiled):
-    from twofour.data import dataset
+    from twofour.data import lists
 
     import torch
     from torch_nets import Net
 
-    threads = settings["hardware"]["threads"]
+    threads = settings.hardware.threads
     if threads != "auto":
         torch.set_num_threads(threads)
-    train = settings["train"]
+    train = settings.train
     net = Net(network).train().to(memory_format=torch.channels_last)
     decayed = [p for p in net.parameters() if p.ndim > 1]
     others = [p for p in net.parameters() if p.ndim <= 1]
     optimizer = torch.optim.SGD(
-        [{"params": decayed, "weight_decay": train["weight_decay"]}, {"params": others}],
+        [{"params": decayed, "weight_decay": train.weight_decay}, {"params": others}],
         lr=0.01,
-        momentum=train["momentum"],
+        momentum=train.momentum,
     )
-    entropy = torch.nn.CrossEntropyLoss(label_smoothing=train["label_smoothing"])
+    entropy = torch.nn.CrossEntropyLoss(label_smoothing=train.label_smoothing)
     images, labels = _batch(settings, network)
     images = torch.from_numpy(images).contiguous(memory_format=torch.channels_last)
     labels = torch.from_numpy(labels)
     forward = torch.compile(net) if compiled else net
-    steps = len(dataset.read(data).train[0]) // len(labels)
+    steps = len(lists.read(data).train[0]) // len(labels)
 
     def epoch():
         for _ in range(steps):
@@ -112,7 +109,7 @@ def _torch(settings, network, data, compiled):
 
 def _batch(settings, network):
     rng = np.random.default_rng(0)
-    size, count = settings["data"]["image_size"], settings["train"]["batch_size"]
+    size, count = settings.data.image_size, settings.train.batch_size
     images = rng.standard_normal((count, network.input_channels, size, size))
     return images.astype(np.float32), rng.integers(0, network.classes, count)
 
@@ -128,8 +125,7 @@ WHO = {
 def main() -> None:
     who, case, batch, data = sys.argv[1:]
     settings, network = networks.case(case)
-    settings["train"]["batch_size"] = int(batch)
-    settings["hardware"]["threads"] = "auto"  # as many as the contestants may use cores
+    settings = networks.with_batch(settings, int(batch))
     epoch = WHO[who](settings, network, data)
     start = time.perf_counter()
     epoch()

@@ -8,9 +8,10 @@ import csv
 import io
 import os
 import shutil
+from dataclasses import replace
 
 from twofour import config
-from twofour.data import dataset
+from twofour.data import dataset, lists
 from twofour.system.errors import TwoFourError
 
 import numpy as np
@@ -18,7 +19,7 @@ import pytest
 from conftest import bound_by_permissions, make_images, program, snakemake
 from PIL import Image
 
-DATA = config.validated({"data": {"image_size": 32, "resize": 32}})["data"]
+DATA = config.validated({"data": {"image_size": 32, "resize": 32}}).data
 RNG = np.random.default_rng(0)
 
 
@@ -84,7 +85,7 @@ def dirty(tmp_path_factory):
     (folder / "loop").symlink_to(folder)
     (folder / "dangling.jpg").symlink_to(base / "nowhere.jpg")
     os.mkfifo(folder / "pipe.jpg")
-    data = {**DATA, "max_rejected": 0.5}
+    data = replace(DATA, max_rejected=0.5)
     dataset.prepare(str(root), str(base / "out"), data, seed=1, workers=1)
     with (base / "out" / "rejected.csv").open(newline="", encoding="utf-8") as file:
         rejected = {os.path.basename(r["path"]): r["reason"] for r in csv.DictReader(file)}  # noqa: PTH119
@@ -94,7 +95,7 @@ def dirty(tmp_path_factory):
 @pytest.mark.parametrize("name", FILES)
 def test_outcome(dirty, name):
     out, rejected = dirty
-    used = {p.rpartition("/")[2] for p in dataset.read(out).train[0]}
+    used = {p.rpartition("/")[2] for p in lists.read(out).train[0]}
     reason = FILES[name][1]
     if reason is None:
         assert name in used and name not in rejected
@@ -106,7 +107,7 @@ def test_outcome(dirty, name):
 
 def test_links_pipes_and_files_beside_the_classes(dirty):
     out, rejected = dirty
-    used = [p.rpartition("/")[2] for p in dataset.read(out).train[0]]
+    used = [p.rpartition("/")[2] for p in lists.read(out).train[0]]
     assert used.count("cmyk.jpg") == 1  # the loop of links is cut
     assert "beside.jpg" not in used
     assert "dangling.jpg" in rejected and "pipe.jpg" in rejected
@@ -114,26 +115,26 @@ def test_links_pipes_and_files_beside_the_classes(dirty):
 
 def test_all_that_is_used_is_decoded_in_training(dirty):
     """DALI stops for good at a file that it cannot decode, so none may be left."""
-    from twofour.data.loader import Loader
+    from twofour.data.loader import Loader, Pipeline
 
-    paths, _ = dataset.read(dirty[0]).train
+    paths, _ = lists.read(dirty[0]).train
     for training in (True, False):
-        loader = Loader(paths, 1, DATA, 3, training=training, threads=1)
+        loader = Loader(paths, Pipeline(DATA, 3, 1, training=training, threads=1))
         seen = [int(p) for _, positions in loader.epoch() for p in positions]
         assert sorted(seen) == list(range(len(paths)))
 
 
 def test_pictures_that_exif_turns_are_counted_and_stay_as_they_are_stored(dirty):
-    from twofour.data.loader import Loader
+    from twofour.data.loader import Loader, Pipeline
     from twofour.system.files import read_json
 
     found = read_json(dirty[0] / "dataset.json")["turned_by_exif"]
     assert found["count"] == 1 and found["paths"][0].endswith("rotated.jpg")
     plain = Image.open(found["paths"][0]).convert("RGB").resize((48, 32), Image.BILINEAR)
-    loader = Loader(found["paths"], 1, DATA, 3, training=False, threads=1)
+    loader = Loader(found["paths"], Pipeline(DATA, 3, 1, training=False, threads=1))
     ((image, _),) = loader.epoch()
     centre = np.asarray(plain, "float32")[:, 8:40].transpose(2, 0, 1) / 255
-    mean, std = (np.array(DATA[key]).reshape(3, 1, 1) for key in ("mean", "std"))
+    mean, std = (np.array(values).reshape(3, 1, 1) for values in (DATA.mean, DATA.std))
     seen = image[0] * std + mean
     assert np.corrcoef(seen.ravel(), centre.ravel())[0, 1] > 0.9
 
@@ -142,7 +143,7 @@ def test_huge_image_is_used(tmp_path):
     root = make_images(tmp_path / "images", count=3)
     Image.new("L", (10000, 10000), 99).save(root / "train" / "bright" / "huge.jpg")
     dataset.prepare(str(root), str(tmp_path / "out"), DATA, seed=1, workers=1)
-    assert any(p.endswith("huge.jpg") for p in dataset.read(tmp_path / "out").train[0])
+    assert any(p.endswith("huge.jpg") for p in lists.read(tmp_path / "out").train[0])
 
 
 def test_unreadable_file_and_folder(tmp_path):
@@ -171,7 +172,7 @@ def test_empty_class_and_too_many_bad_files_are_errors(tmp_path):
         dataset.prepare(str(root), str(tmp_path / "out"), DATA, seed=1, workers=1)
     with pytest.raises(TwoFourError, match="class 'bright' of val has no usable image left"):
         dataset.prepare(
-            str(root), str(tmp_path / "out"), {**DATA, "max_rejected": 1}, seed=1, workers=1
+            str(root), str(tmp_path / "out"), replace(DATA, max_rejected=1), seed=1, workers=1
         )
 
 
@@ -210,6 +211,6 @@ def test_class_folder_with_every_awkward_character(tmp_path):
     shutil.rmtree(tmp_path / "results", ignore_errors=True)
     target = "results/awkward/dataset/dataset.json"
     snakemake(tmp_path, target, "--configfile", "c.yaml", "--cores", 1)
-    found = dataset.read(tmp_path / "results" / "awkward" / "dataset")
+    found = lists.read(tmp_path / "results" / "awkward" / "dataset")
     assert found.classes == sorted(found.classes) and "ü 🎉 %s {0}" in found.classes
     assert not (tmp_path / "x").exists()

@@ -6,7 +6,7 @@ import pickle
 import string
 
 from twofour import config
-from twofour.data import dataset
+from twofour.data import lists
 from twofour.network import weights
 from twofour.sparse import check, masks
 from twofour.system.errors import TwoFourError
@@ -110,7 +110,7 @@ def test_files_of_strangers_run_nothing(tmp_path, monkeypatch, read):
 def test_corrupt_models_give_a_sentence(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     (tmp_path / "model.pdiparams").write_bytes(content)
-    done = program("check_sparsity.py", tmp_path / name, check=False)
+    done = program("check.py", tmp_path / name, check=False)
     assert done.returncode == 1
     assert name in done.stderr and "Traceback" not in done.stderr
     assert "unexpected" not in done.stderr
@@ -185,7 +185,7 @@ def test_any_text_is_a_config_file_or_our_error(tmp_path, text):
 def test_any_bytes_are_a_file_list_or_our_error(tmp_path, content):
     (tmp_path / "l.txt").write_bytes(content)
     with contextlib.suppress(TwoFourError):
-        paths, labels = dataset.read_list(tmp_path / "l.txt")
+        paths, labels = lists.read_list(tmp_path / "l.txt")
         assert len(paths) == len(labels) > 0 and all(paths) and (labels >= 0).all()
 
 

@@ -1,8 +1,8 @@
 """DALI's pipelines on the GPU against those on the CPU."""
 
 from twofour import config
-from twofour.data import dataset
-from twofour.data.loader import Loader
+from twofour.data import lists
+from twofour.data.loader import Loader, Pipeline
 
 import numpy as np
 import pytest
@@ -10,11 +10,12 @@ from conftest import TINY
 
 # Two JPEG decoders differ by a level or two of 255; one level is 0.016 after normalisation.
 MEAN, WORST = 0.02, 0.25
-DATA = config.validated(TINY)["data"]
+DATA = config.validated(TINY).data
 
 
 def batches(paths, device, **options):
-    loader = Loader(paths, 8, DATA, 4, threads=2, device=device, seed=3, **options)
+    pipeline = Pipeline(DATA, 4, 8, threads=2, device=device, seed=3, **options)
+    loader = Loader(paths, pipeline)
     return [(np.array(images), positions) for images, positions in loader.epoch()]
 
 
@@ -22,7 +23,7 @@ def batches(paths, device, **options):
 @pytest.mark.parametrize("training", [True, False])
 def test_both_devices_give_the_same_images(prepared, monkeypatch, training, decoder):
     monkeypatch.setitem(DATA, "decoder", decoder)
-    paths = dataset.read(prepared).train[0]
+    paths = lists.read(prepared).train[0]
     there, here = (batches(paths, device, training=training) for device in ("gpu", "cpu"))
     assert len(there) == len(here)
     for (ours, positions), (theirs, expected) in zip(there, here):
@@ -36,9 +37,10 @@ def test_batches_stay_on_the_gpu_for_paddle(prepared, layout):
     paddle = pytest.importorskip("paddle")
     if not paddle.is_compiled_with_cuda():
         pytest.skip("this PaddlePaddle was built without CUDA")
-    paths = dataset.read(prepared).val[0]
+    paths = lists.read(prepared).val[0]
     options = {"training": False, "layout": layout, "half": True}
-    loader = Loader(paths, 8, DATA, 4, threads=1, device="gpu", stay=True, **options)
+    pipeline = Pipeline(DATA, 4, 8, threads=1, device="gpu", stay=True, **options)
+    loader = Loader(paths, pipeline)
     kept = [images for images, _ in loader.epoch()]
     assert all(images._place().is_gpu_place() for images in kept)
     plain = batches(paths, "gpu", **options)

@@ -1,7 +1,7 @@
 """TensorRT on a real GPU: agreement with a reference, sparse kernels, engines that fit."""
 
 from twofour.deploy import build, profiles
-from twofour.sparse import masks
+from twofour.sparse import prune
 from twofour.system import hardware
 
 import numpy as np
@@ -19,7 +19,7 @@ def network(folder, sparse):
     shape = (CHANNELS, CHANNELS, 3, 3)
     weights = {f"conv{i}.weight": rng.standard_normal(shape).astype("float32") for i in range(2)}
     if sparse:
-        weights, _ = masks.prune(weights, list(weights), "mask_1d")
+        weights, _ = prune.prune(weights, list(weights), "mask_1d")
     nodes, last = [], "images"
     for name, weight in weights.items():
         weights[name] = weight / np.sqrt((weight**2).sum(axis=(1, 2, 3), keepdims=True))

@@ -119,7 +119,7 @@ def test_the_same_results_as_locally(chain):
     tables = [pd.read_csv(path / "comparison.csv")[columns] for path in (there, here)]
     pd.testing.assert_frame_equal(*tables)
     assert (there / "report.html").stat().st_size > 0
-    assert "epoch 2/2" in (there / "logs" / "sparse.log").read_text()
+    assert "epoch 2/2" in (there / "logs" / "train_sparse.log").read_text()
 
 
 def test_up_to_date_on_the_other_side(cluster, chain):
@@ -131,7 +131,7 @@ def test_up_to_date_on_the_other_side(cluster, chain):
 
 def test_independent_work_runs_side_by_side_and_benchmarks_alone(cluster, chain):
     runs = [Interval(job) for job in jobs_of(cluster, chain[0])]
-    training = [r for r in runs if r.rule == "rule_sparse"]
+    training = [r for r in runs if r.rule == "rule_train_sparse"]
     files = [r for r in runs if r.rule.startswith("group_") or "export" in r.rule]
     assert any(a.overlaps(b) for a in training for b in files), runs
     evaluations = [r for r in runs if r.rule.startswith("rule_evaluate")]
@@ -142,7 +142,9 @@ def test_independent_work_runs_side_by_side_and_benchmarks_alone(cluster, chain)
         assert one.job["OverSubscribe"] == "NO"
         others = [r for r in runs if r is not one and r.job["NodeList"] == one.job["NodeList"]]
         assert not any(one.overlaps(other) for other in others), runs
-    small = {r.rule for r in runs} & {f"rule_{n}" for n in ("pruned", "comparison", "report")}
+    small = {r.rule for r in runs} & {
+        f"rule_{n}" for n in ("prune", "compare", "plot", "report", "list_models")
+    }
     assert not small  # they run where Snakemake does
 
 
@@ -226,12 +228,12 @@ def halted(run):
 
 
 # Name: what happens, options of Snakemake, and the number of jobs that it takes.
-MINUTES = ("--set-resources", "dense:runtime=attempt * 2 - 1")
+MINUTES = ("--set-resources", "train_dense:runtime=attempt * 2 - 1")
 EVENTS = {
     "time_limit": (halted, MINUTES, 2),
     "warning": (
         halted,
-        ("--set-resources", "dense:runtime=2", "dense:slurm_extra='--signal=USR1@30'"),
+        ("--set-resources", "train_dense:runtime=2", "train_dense:slurm_extra='--signal=USR1@30'"),
         1,
     ),
     "scancel": (cancelled, (), 2),
@@ -306,7 +308,7 @@ def test_gpu_rules_ask_for_gpus_and_a_failed_one_shows_its_error_and_log(togethe
     said, (job,) = together["gpu"].result()
     assert job["TresPerJob"] == "gres:gpu:1"
     assert "error: hardware.device is gpu, but nvidia-smi finds no GPU" in said
-    assert "results/tiny/logs/dense.log" in said
+    assert "results/tiny/logs/train_dense.log" in said
 
 
 def test_a_node_that_fails(cluster, together, begun, tmp_path):

@@ -2,7 +2,8 @@ import json
 import math
 import re
 
-from twofour import config
+from twofour import config, stages
+from twofour.system import sections
 from twofour.system.errors import TwoFourError
 
 import pytest
@@ -16,13 +17,13 @@ def error_of(value) -> str:
 
 
 def test_defaults_are_the_published_recipe():
-    train = config.validated({})["train"]
-    assert (train["momentum"], train["learning_rate"], train["weight_decay"]) == (
+    train = config.validated({}).train
+    assert (train.momentum, train.learning_rate, train.weight_decay) == (
         0.875,
         0.256,
         1 / 32768,
     )
-    assert (train["warmup_epochs"], train["label_smoothing"], train["epochs"]) == (5, 0.1, 90)
+    assert (train.warmup_epochs, train.label_smoothing, train.epochs) == (5, 0.1, 90)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,7 @@ def test_message_names_key_value_and_remedy(given, message):
 def test_numbers_with_an_exponent_need_no_point(tmp_path):
     (tmp_path / "a.yaml").write_text("train: {weight_decay: 1e-4}")
     for source in (str(tmp_path / "a.yaml"), '{"train": {"weight_decay": 1e-4}}'):
-        assert config.load(source)["train"]["weight_decay"] == 1e-4
+        assert config.load(source).train.weight_decay == 1e-4
 
 
 def test_command_line_entries_get_their_types():
@@ -99,9 +100,9 @@ IMAGENET = {
 def test_published_rows_differ_from_the_recipe_in_nothing_else():
     """All but epochs, precision and GPUs are the defaults, which are the recipe's values."""
     assert {path.stem for path in (ROOT / "config").glob("imagenet*.yaml")} == set(IMAGENET)
-    defaults = config.validated({})
+    defaults = sections.as_dict(config.validated({}))
     for name, (epochs, precision, gpus) in IMAGENET.items():
-        given = config.load(str(ROOT / "config" / f"{name}.yaml"))
+        given = sections.as_dict(config.load(str(ROOT / "config" / f"{name}.yaml")))
         assert given["run"] == name
         varied = {"epochs": epochs, "precision": precision, "layout": "NHWC"}
         assert given["train"] == {**defaults["train"], **varied}
@@ -125,22 +126,6 @@ def test_readme_has_a_row_for_each_published_one():
         assert f"(config/{name}.yaml)" in text
 
 
-def leaves(node, prefix=""):
-    for name, child in node["properties"].items():
-        if "properties" in child:
-            yield from leaves(child, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", child
-
-
-def test_every_key_is_documented_with_its_default():
-    text = (ROOT / "config" / "README.md").read_text()
-    for key, node in leaves(config.schema()):
-        (line,) = [line for line in text.splitlines() if line.startswith(f"| `{key}` |")]
-        assert line.endswith(f"| `{json.dumps(node['default'])}` |"), line
-        assert node["description"][1:] in line
-
-
 def test_whole_numbers_may_be_written_with_a_point():
     given = {
         "train": {"epochs": 24.0, "batch_size": "1e2", "learning_rate": 1.0},
@@ -148,7 +133,7 @@ def test_whole_numbers_may_be_written_with_a_point():
         "benchmark": {"batch_sizes": [1.0, 8]},
         "hardware": {"threads": 2.0},
     }
-    found = config.validated(given)
+    found = sections.as_dict(config.validated(given))
     numbers = [
         *(found["train"]["epochs"], found["train"]["batch_size"]),
         *(*found["data"]["train_size"][0], *found["benchmark"]["batch_sizes"]),
@@ -159,3 +144,43 @@ def test_whole_numbers_may_be_written_with_a_point():
     assert type(found["train"]["learning_rate"]) is float
     with pytest.raises(TwoFourError, match=r"train\.epochs is 2\.5"):
         config.validated({"train": {"epochs": 2.5}})
+
+
+# --- typed and strict ---
+
+
+def test_a_stage_holds_what_it_declares_and_nothing_else():
+    text = json.dumps({"train": {"epochs": 7}, "data": {"max_rejected": 0.5}})
+    settings = stages.load(text, "train")
+    assert settings.train.epochs == 7 and settings.data.image_size == 224
+    for read in (
+        lambda: settings.data.max_rejected,
+        lambda: settings.sparsity,
+        lambda: settings.benchmark.steps,
+    ):
+        with pytest.raises(sections.UndeclaredKeyError, match=r"twofour/stages\.py"):
+            read()
+
+
+def test_no_default_stands_in_for_a_key_that_was_not_handed_over():
+    """What the workflow hands over is all that a stage declares, so nothing is refilled."""
+    whole = config.validated({"train": {"epochs": 7, "warmup_epochs": 1}})
+    for name in stages.STAGES:
+        handed = json.loads(stages.settings(name, whole))
+        assert sections.as_dict(stages.load(json.dumps(handed), name)) == handed
+
+
+def test_a_section_cannot_be_changed_and_has_no_other_keys():
+    train = config.validated({}).train
+    with pytest.raises(AttributeError):
+        train.epochs = 3
+    with pytest.raises(AttributeError, match="no key epoch"):
+        _ = train.epoch
+    assert not hasattr(train, "epoch")
+
+
+def test_every_precision_of_a_backend_has_a_tolerance():
+    from twofour.deploy import backends
+    from twofour.deploy.settings import Tolerance
+
+    assert set(sections.names(Tolerance)) == set(backends.PRECISIONS)

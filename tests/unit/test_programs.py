@@ -1,3 +1,5 @@
+from twofour import models
+
 import pytest
 from conftest import SCRIPTS, program
 
@@ -27,6 +29,7 @@ def test_missing_results_are_a_sentence(name, tmp_path):
 
 @pytest.mark.parametrize(("limit", "status"), [(1.0, 1), (1.5, 0), (2, 0)])
 def test_gate(tmp_path, limit, status):
+    models.write(tmp_path / "models.json", models.table("mask_1d"))
     (tmp_path / "comparison.csv").write_text(
         "model,backend,precision,top1_drop\ndense,paddle,fp32,0\nsparse,paddle,fp32,1.5\n"
     )

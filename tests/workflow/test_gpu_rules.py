@@ -4,7 +4,7 @@ import json
 import shutil
 import sys
 
-from twofour.data import dataset
+from twofour.data import lists
 
 import pytest
 import yaml
@@ -37,7 +37,7 @@ def test_two_processes_and_a_log_where_the_readme_says(tmp_path):
     run(folder, DENSE)
     results = folder / "results" / "small"
     assert json.loads((results / "dense" / "train.json").read_text())["processes"] == 2
-    assert "epoch 2/2" in (results / "logs" / "dense.log").read_text()
+    assert "epoch 2/2" in (results / "logs" / "train_dense.log").read_text()
     assert sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")) == [
         *("config.yaml", "my images", "results")  # nothing else is left lying about
     ]
@@ -62,7 +62,7 @@ def test_only_jobs_that_may_use_a_gpu_run_in_its_environment(tmp_path, environme
     run(folder, "results/small/evaluation/pruned/onnxruntime-fp32.json")
     used = [line.split(" ", 1) for line in (environment / "used").read_text().splitlines()]
     assert [name.rpartition("/")[2] for name, _ in used] == [
-        *("doctor.py", "train.py", "build.py", "evaluate.py")
+        *("doctor.py", "train.py", "build.py", "reference.py", "evaluate.py")
     ]
     assert all(path.startswith(f"{environment}/lib/cuda") for _, path in used)
     assert all("" not in path.split(":") for _, path in used)  # an empty one is the current folder
@@ -91,7 +91,7 @@ def test_changed_initial_weights_rerun_the_training(tmp_path):
     assert planned(run(folder, DENSE, "-n")) == set()
     content = (folder / "start.pdparams").read_bytes()
     (folder / "start.pdparams").write_bytes(content + b"\0")
-    assert "dense" in planned(run(folder, DENSE, "-n"))
+    assert "train_dense" in planned(run(folder, DENSE, "-n"))
 
 
 def test_imagenet_from_its_archives(tmp_path):
@@ -99,17 +99,17 @@ def test_imagenet_from_its_archives(tmp_path):
     settings = merged(TINY, {"run": "small", "data": {"source": "ilsvrc2012", "root": "ilsvrc"}})
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
     target = "results/small/dataset/dataset.json"
-    assert planned(run(tmp_path, target)) == {"imagenet", "dataset"}
-    found = dataset.read(tmp_path / "results" / "small" / "dataset")
+    assert planned(run(tmp_path, target)) == {"unpack_imagenet", "prepare_dataset"}
+    found = lists.read(tmp_path / "results" / "small" / "dataset")
     assert found.classes == [f"{w} {WORDS[w]}" for w in sorted(WORDS)]
     assert planned(run(tmp_path, target, "-n")) == set()
     # The images are no output: they stay when the record of them is made again.
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "ilsvrc/images").rglob("*.JPEG")}
-    run(tmp_path, target, "--forcerun", "imagenet")
+    run(tmp_path, target, "--forcerun", "unpack_imagenet")
     assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "ilsvrc/images").rglob("*.JPEG")}
     with (tmp_path / "ilsvrc" / "ILSVRC2012_img_val.tar").open("ab") as archive:
         archive.write(bytes(512))
-    assert planned(run(tmp_path, target, "-n")) >= {"imagenet", "dataset"}
+    assert planned(run(tmp_path, target, "-n")) >= {"unpack_imagenet", "prepare_dataset"}
 
 
 def test_published_configurations_plan_the_whole_chain(tmp_path):
@@ -118,4 +118,11 @@ def test_published_configurations_plan_the_whole_chain(tmp_path):
         settings = merged(yaml.safe_load(path.read_text()), {"data": {"root": "ilsvrc"}})
         (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
         rules = planned(run(tmp_path, "-n"))
-        assert {"imagenet", "dense", "pruned", "sparse", "build", "benchmark", "report"} <= rules
+        assert {
+            "unpack_imagenet",
+            "train_dense",
+            "prune",
+            "train_sparse",
+            "build",
+            "report",
+        } <= rules

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import sys
 from pathlib import Path
 
 from twofour.deploy import export
@@ -76,7 +75,7 @@ def test_conda_files_are_used_where_snakemake_is_asked_for_them(run, tmp_path):
     conda = tmp_path / "conda"
     conda.write_text(f"#!/bin/sh\necho '{json.dumps(answer)}'\n")
     conda.chmod(0o755)
-    asked = ("--configfile", "config.yaml", "-n", "--forcerun", "plots", "--sdm", "conda")
+    asked = ("--configfile", "config.yaml", "-n", "--forcerun", "plot", "--sdm", "conda")
     done = snakemake(run, *asked, path=tmp_path)
     assert re.search("Conda environment .*envs/cpu/environment.yaml will be created", done.stdout)
 
@@ -192,7 +191,7 @@ def test_a_filled_zero_stops_before_anything_is_built(run, tmp_path):
     state["layer2.0.conv2.weight"][0, :4, 0, 0] = 1
     weights.save(tmp_path / "model.pdparams", state)
     done = program(
-        *("check_sparsity.py", results / "deploy/sparse/model.onnx", tmp_path / "model.pdparams"),
+        *("check.py", results / "deploy/sparse/model.onnx", tmp_path / "model.pdparams"),
         *("--sparsity", results / "pruned/sparsity.json", "--out", tmp_path / "check.json"),
         check=False,
     )
@@ -225,139 +224,59 @@ def test_second_run_starts_no_job_and_touching_reruns_nothing(run):
     assert planned(run) == set()
 
 
-# What follows from a rule; "reported" is what every change of the config reaches.
+# What follows from a rule. Which stages see which key and which module: tests/unit/test_stages.py.
 REPORTED = {"provenance", "report"}
-COMPARED = {"comparison", "plots", *REPORTED}
-SPEED = {"benchmark", *COMPARED}
-MEASURED = {"evaluate", *SPEED}
-BUILT = {"build", *MEASURED}
-DEPLOYED = {"export", "checked", *BUILT}
-SPARSE = {"sparse", *DEPLOYED}
-PRUNED = {"pruned", *SPARSE}
-DENSE = {"dense", *PRUNED}
-DATASET = {"dataset", *DENSE}
-
-KEYS = {
-    "seed": (7, DATASET),
-    "data.val_fraction": (0.3, DATASET),
-    "data.max_rejected": (0.3, DATASET),
-    "data.image_size": (24, DENSE),
-    "data.train_size": ([[1, 24], [2, 32]], DENSE),
-    "data.decoder": ("cpu", DENSE),
-    "data.decoder_load": (0.5, DENSE),
-    "data.prefetch": (3, DENSE),
-    "data.resize": (40, DENSE),
-    "data.crop_area": ([0.7, 1.0], DENSE),
-    "data.crop_ratio": ([1.0, 1.0], DENSE),
-    "data.flip": (True, DENSE),
-    "data.mean": ([0.5, 0.5, 0.5], DENSE),
-    "data.std": ([0.5, 0.5, 0.5], DENSE),
-    "model.name": ("resnet101", DENSE),
-    "model.width": (0.25, DENSE),
-    "model.blocks": ([1, 1, 1, 2], DENSE),
-    "model.input_channels": (4, DENSE),
-    "train.epochs": (3, DENSE),
-    "train.batch_size": (4, DENSE),
-    "train.learning_rate": (0.5, DENSE),
-    "train.warmup_epochs": (1, DENSE),
-    "train.momentum": (0.9, DENSE),
-    "train.weight_decay": (0.0, DENSE),
-    "train.label_smoothing": (0.0, DENSE),
-    "train.precision": ("fp32", DENSE),
-    "train.checkpoint_minutes": (1, DENSE),
-    "train.loss_scale": (64, DENSE),
-    "train.dynamic_loss_scaling": (False, DENSE),
-    "train.layout": ("NHWC", DENSE),
-    "train.accumulation": (2, DENSE),
-    "train.ema": (0.99, DENSE),
-    "sparsity.algorithm": ("mask_2d_best", PRUNED),
-    "sparsity.include": (["layer*"], PRUNED),
-    "sparsity.exclude": (["stem.conv.weight"], PRUNED),
-    "sparsity.permute": (True, {"permuted", *PRUNED}),
-    "sparsity.require_learnt": (False, PRUNED),
-    "deploy.backends": (["paddle"], COMPARED),
-    "evaluation.batch_size": (9, {"evaluate", *COMPARED}),
-    "evaluation.tolerance": ({"fp32": 0.01}, {"evaluate", *COMPARED}),
-    "benchmark.batch_sizes": ([1], COMPARED),
-    "benchmark.warmup": (2, SPEED),
-    "benchmark.steps": (6, SPEED),
-    "accept.max_top1_drop": (90, {"accept", *REPORTED}),
-    "hardware.threads": (2, DENSE),
-    "hardware.gpus": (2, DENSE),
-    "hardware.cpu_processes": (2, DENSE),
-    "hardware.nodes": (2, DENSE),
-    "hardware.environment": (sys.prefix, REPORTED),
-    "hardware.container": ("docker://image", REPORTED),
-    "hardware.device": ("auto", DENSE),
-}
-# data.source, data.root and run name other data or another folder; the backends of the tiny run
-# have one precision; train.init has a test of its own.
-UNVARIED = {"run", "data.source", "data.root", "deploy.precisions", "train.init"}
+COMPARED = {"compare", "plot", *REPORTED}
+MEASURED = {"evaluate", "benchmark", *COMPARED}
+DEPLOYED = {"export", "check", "build", "reference", *MEASURED}
+PRUNED = {"prune", "train_sparse", *DEPLOYED}
+DENSE = {"train_dense", *PRUNED}
+DATASET = {"prepare_dataset", *DENSE}
 
 
-def test_the_table_knows_every_key():
-    from twofour import config
-
-    keys = set()
-    for name, node in config.schema()["properties"].items():
-        keys |= {f"{name}.{key}" for key in node["properties"]} if "properties" in node else {name}
-    assert keys == set(KEYS) | UNVARIED
-
-
-@pytest.mark.parametrize("key", KEYS)
-def test_changed_key_reruns_exactly_its_stages(run, key):
-    value, expected = KEYS[key]
-    section, _, name = key.partition(".")
-    assert planned(run, {section: {name: value}} if name else {section: value}) == expected
-
-
-MODULES = {
-    "recipe": DENSE,
-    "training": DENSE,
-    "checkpoint": DENSE,
-    "loader": DENSE,
-    "images": DATASET,
-    "records": DATASET,
-    "imagenet": set(),  # not asked for here
-    "amp": DENSE,
-    "parallel": DENSE,
-    "launch": DENSE,
-    "masks": DENSE,
-    "pruning": PRUNED,
-    "sparsity": DENSE,
-    "permutation": set(),  # not asked for here
-    "checker": {"checked", *BUILT},
-    "export": DEPLOYED,
-    "names": COMPARED,
-    "measure": SPEED,
-    "comparison": COMPARED,
-    "plots": COMPARED - {"comparison"},
-    "deploy.onnxruntime": BUILT,
-    "deploy.openvino": BUILT,
-    "deploy.profiles": DEPLOYED,
-    "deploy.tensorrt": set(),
-    "metrics": DENSE,
-}
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"train": {"label_smoothing": 0.0}}, DENSE),
+        ({"sparsity": {"algorithm": "mask_2d_best"}}, {"list_models", *PRUNED}),
+        ({"sparsity": {"permute": True}}, {"permute", *PRUNED}),
+        ({"benchmark": {"steps": 6}}, {"benchmark", *COMPARED}),
+        ({"deploy": {"backends": ["paddle"]}}, COMPARED),
+        ({"accept": {"max_top1_drop": 90}}, {"accept", *REPORTED}),
+    ],
+)
+def test_changed_key_reruns_its_stages_and_what_follows(run, changes, expected):
+    assert planned(run, changes) == expected
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_changed_module_reruns_exactly_its_stages(run, module, tmp_path):
-    """In a copy of the repository, so that the real one is left alone."""
+def planned_with(run, tmp_path, config, *modules) -> set[str]:
+    """Rules that would run if these modules had another comment, in a copy of the repository."""
     copy = tmp_path / "repository"
     copy.mkdir()
     shutil.copy(ROOT / "Snakefile", copy)
     for name in ("workflow", "profiles"):
         shutil.copytree(ROOT / name, copy / name)
-    path = copy / "workflow" / "scripts" / "twofour" / (module.replace(".", "/") + ".py")
-    path.write_text(path.read_text() + "\n# changed\n")
-    done = snakemake(
-        run, "-s", copy / "Snakefile", "--configfile", "config.yaml", "--cores", 2, "-n"
-    )
-    rules = named_rules(done.stdout + done.stderr)
-    assert rules == MODULES[module]
-    assert (
-        path.relative_to(copy).as_posix().startswith(codehash.SCRIPTS.relative_to(ROOT).as_posix())
-    )
+    package = copy / "workflow" / "scripts" / "twofour"
+    for module in modules:
+        path = package / (module.replace(".", "/") + ".py")
+        path.write_text(path.read_text() + "\n# changed\n")
+    arguments = ("-s", copy / "Snakefile", "--configfile", config, "--cores", 2, "-n")
+    done = snakemake(run, *arguments, package=package.parent)
+    return named_rules(done.stdout + done.stderr)
+
+
+def test_changed_plumbing_reruns_nothing(run, tmp_path):
+    every = [
+        ".".join(path.relative_to(codehash.PACKAGE).with_suffix("").parts)
+        for path in codehash.PACKAGE.rglob("*.py")
+    ]
+    plumbing = [m for m in every if not m.endswith("__init__") and not codehash.decides(m)]
+    assert len(plumbing) > 20
+    assert planned_with(run, tmp_path, "config.yaml", *plumbing) == set()
+
+
+def test_changed_loss_reruns_both_trainings_and_what_follows(run, tmp_path):
+    assert planned_with(run, tmp_path, "config.yaml", "train.training_graph") == DENSE
 
 
 def test_added_image_reruns_from_the_dataset_on(run):
@@ -489,21 +408,11 @@ def test_one_more_algorithm_leaves_the_other_branches_alone(run, branched):
         o for line in outputs for o in re.findall(r"results/branched/sparse/\w+/model", line)
     }
     assert trained == {"results/branched/sparse/mask_2d_greedy/model"}
-    assert "rule dense:" not in text and "rule permuted:" not in text
+    assert "rule train_dense:" not in text and "rule permute:" not in text
 
 
 def test_changed_permutation_reruns_from_it(run, branched, tmp_path):
-    copy = tmp_path / "repository"
-    copy.mkdir()
-    shutil.copy(ROOT / "Snakefile", copy)
-    for name in ("workflow", "profiles"):
-        shutil.copytree(ROOT / name, copy / name)
-    path = copy / "workflow" / "scripts" / "twofour" / "permutation.py"
-    path.write_text(path.read_text() + "\n# changed\n")
-    arguments = ("--configfile", "branched.yaml", "--cores", 2, "-n")
-    done = snakemake(run, "-s", copy / "Snakefile", *arguments)
-    rules = named_rules(done.stdout + done.stderr)
-    assert rules == {"permuted", *PRUNED}
+    assert planned_with(run, tmp_path, "branched.yaml", "sparse.permute") == {"permute", *PRUNED}
 
 
 def test_engines_are_built_for_the_batch_sizes_of_the_config(run):
@@ -512,7 +421,9 @@ def test_engines_are_built_for_the_batch_sizes_of_the_config(run):
     config = merged(yaml.safe_load((run / "config.yaml").read_text()), changes)
     (run / "changed.yaml").write_text(yaml.safe_dump(config))
     done = snakemake(run, "--configfile", "changed.yaml", "--cores", 2, "-n", "-p")
-    lines = [line for line in (done.stdout + done.stderr).splitlines() if "/build.py " in line]
+    lines = [
+        line for line in (done.stdout + done.stderr).splitlines() if " build --config " in line
+    ]
     assert len(lines) == 6
     assert all('"batch_sizes":[1,5]' in line and "--backend tensorrt" in line for line in lines)
 
@@ -521,7 +432,7 @@ def test_demo_configuration_plans_the_digits(tmp_path):
     (tmp_path / "config").mkdir()
     shutil.copy(ROOT / "config" / "config.yaml", tmp_path / "config")
     done = snakemake(tmp_path, "--cores", 1, "-n")
-    assert "rule digits" in done.stdout + done.stderr
+    assert "rule make_digits" in done.stdout + done.stderr
 
 
 @pytest.mark.skipif(bool(hardware.gpus()), reason="this machine has a GPU")

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from ..data.loader import Loader
-from ..network.inference import Inference
 from ..system import progress
 from ..system.errors import TwoFourError
 from ..system.files import PathLike, atomic
+from .backends import Predictor
 
 
-def infer(network: Inference, loader: Loader, classes: int) -> np.ndarray:
-    """Class probabilities [images, classes] float32 of all images of ``loader``, in their order."""
+def infer(network: Predictor, loader: Loader, classes: int) -> np.ndarray:
+    """What ``network`` says of all images of ``loader``: [images, classes] float32, in their order."""
     result = np.full((loader.images, classes), np.nan, np.float32)
     with progress.bar(loader.steps, "reference", "batch") as bar:
         for batch, positions in loader.epoch():

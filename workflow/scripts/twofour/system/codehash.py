@@ -26,15 +26,16 @@ SCRIPTS = PACKAGE.parent
 PLUMBING = (
     "system.*",
     "*.settings",
+    "command",
     "config",
     "stages",
     "artifacts",
     "data.culprit",
     "data.records",
     "train.checkpoint",
+    "train.display",
     "train.health",
     "train.launch",
-    "train.progress",
     "train.run",
     "train.stopping",
 )
@@ -48,8 +49,10 @@ _IMPORT = re.compile(
 
 def decides(module: str) -> bool:
     """Whether a module ("train.loop", "" being the package) decides what the stages make."""
-    if not module or module in DECIDING:
-        return bool(module)
+    if module in DECIDING:
+        return True
+    if "." not in module and (PACKAGE / module).is_dir():  # a room's own docstring
+        return False
     return not any(fnmatchcase(module, pattern) for pattern in PLUMBING)
 
 

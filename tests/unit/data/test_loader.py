@@ -1,5 +1,7 @@
-from twofour.data import dataset
-from twofour.data.loader import Loader
+from dataclasses import replace
+
+from twofour.data import lists
+from twofour.data.loader import Loader, Pipeline
 from twofour.system.errors import TwoFourError
 
 import numpy as np
@@ -9,12 +11,13 @@ from PIL import Image
 
 @pytest.fixture
 def paths(prepared):
-    return dataset.read(prepared).val[0][:37]
+    return lists.read(prepared).val[0][:37]
 
 
 def loader(paths, tiny, **options):
-    settings = {"training": True, "threads": 1, "seed": 4, **options}
-    return Loader(paths, 8, tiny["data"], settings.pop("channels", 3), **settings)
+    state = options.pop("state", None)
+    given = {"channels": 3, "training": True, "threads": 1, "seed": 4, **options}
+    return Loader(paths, Pipeline(tiny.data, batch_size=8, **given), state)
 
 
 def drain(batches):
@@ -69,8 +72,8 @@ def test_resumed_equals_uninterrupted(paths, tiny, cut):
 def test_fourth_channel_is_zero_and_normalisation_is_right(tmp_path, tiny):
     Image.new("RGB", (40, 36), (255, 0, 51)).save(tmp_path / "a.png")
     ((images, _),) = loader([str(tmp_path / "a.png")], tiny, training=False, channels=4).epoch()
-    data = tiny["data"]
-    expected = (np.array([1.0, 0.0, 0.2]) - data["mean"]) / data["std"]
+    data = tiny.data
+    expected = (np.array([1.0, 0.0, 0.2]) - data.mean) / data.std
     np.testing.assert_allclose(images[0, :3].mean((1, 2)), expected, atol=1e-4)
     assert (images[0, 3] == 0).all()
 
@@ -131,9 +134,9 @@ def test_resumed_at_another_size_goes_on_with_the_same_images(paths, tiny):
 def test_decoder_options_follow_the_configuration(tiny):
     from twofour.data.loader import decoding
 
-    data = {**tiny["data"], "decoder_load": 0.4}
+    data = replace(tiny.data, decoder_load=0.4)
     assert decoding(data, "cpu") == {"device": "cpu"}
-    assert decoding({**data, "decoder": "cpu"}, "gpu") == {"device": "cpu"}
+    assert decoding(replace(data, decoder="cpu"), "gpu") == {"device": "cpu"}
     found = decoding(data, "gpu")
     assert (found["device"], found["hw_decoder_load"]) == ("mixed", 0.4)
     assert found["preallocate_width_hint"] > 5000

@@ -1,12 +1,11 @@
 """Weights, masks, checkpoints, sources and the atomic writing below them."""
 
-import ast
 import json
 import pickle
 
 from twofour.network import weights
 from twofour.sparse import masks
-from twofour.system import codehash, files
+from twofour.system import files
 from twofour.system.errors import TwoFourError
 from twofour.train import checkpoint
 
@@ -88,26 +87,6 @@ def test_other_fingerprint_is_not_resumed_and_named(tmp_path):
     other = {"train": {"epochs": 4, "momentum": 1}, "code": "y"}
     assert checkpoint.latest(tmp_path, other, said.append) is None
     assert "other code, train.epochs" in said[0]
-
-
-def test_sources_find_every_import_statement():
-    for path in codehash.SCRIPTS.rglob("*.py"):
-        text = path.read_text(encoding="utf-8")
-        parsed = ast.walk(ast.parse(text))
-        expected = [ast.dump(n) for n in parsed if isinstance(n, (ast.Import, ast.ImportFrom))]
-        found = [ast.dump(node) for node in codehash._import_statements(text)]
-        assert sorted(found) == sorted(expected), path
-
-
-def test_sources_follow_imports_and_only_those():
-    train = {p.stem for p in codehash.closure(codehash.SCRIPTS / "train.py")}
-    assert {"train", "training", "program", "model", "recipe", "loader", "checkpoint"} <= train
-    assert not {"plots", "comparison", "measure", "paddle", "onnxruntime"} & train
-    evaluate = {
-        p.stem for p in codehash.closure(codehash.SCRIPTS / "evaluate.py", "deploy.onnxruntime")
-    }
-    assert "onnxruntime" in evaluate
-    assert "paddle" not in evaluate
 
 
 def test_json_is_stable(tmp_path):

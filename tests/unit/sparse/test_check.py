@@ -155,7 +155,7 @@ def test_what_no_known_operator_reads_is_named(tmp_path):
     ]
     path = onnx_file(tmp_path / "m.onnx", nodes, {"w": sparse(8, 8), "e": dense(8, 8)}, rank=2)
     assert check.read(path).others == ["e"]
-    done = program("check_sparsity.py", path)
+    done = program("check.py", path)
     assert "not checked, since no operator known here reads them: e" in done.stderr
 
 
@@ -210,13 +210,13 @@ def test_foreign_paddle_model(foreign, tmp_path):
 
 def test_program_prints_a_table_and_fails_on_a_broken_layer(tmp_path):
     weights.save(tmp_path / "m.pdparams", {"good": sparse(8, 8), "bad": dense(8, 8, 1, 1)})
-    done = program("check_sparsity.py", tmp_path / "m.pdparams", check=False)
+    done = program("check.py", tmp_path / "m.pdparams", check=False)
     assert done.returncode == 1
     assert "BREAKS 2:4" in done.stdout and "Traceback" not in done.stderr
     assert f"not 2:4 sparse: bad in {tmp_path / 'm.pdparams'}" in done.stderr
     out = tmp_path / "report.json"
     exclude = ("--exclude", "b*", "--exclude", "goo?")
-    program("check_sparsity.py", tmp_path / "m.pdparams", *exclude, "--out", out)
+    program("check.py", tmp_path / "m.pdparams", *exclude, "--out", out)
     (file,) = json.loads(out.read_text())
     assert {row["name"]: row["passed"] for row in file["layers"]} == {"good": True, "bad": True}
 
@@ -227,7 +227,7 @@ def test_program_requires_what_a_report_calls_sparse(tmp_path):
         rows = [{"name": n, "sparse": True, "reason": ""} for n in names]
         (tmp_path / "s.json").write_text(json.dumps({"layers": rows}))
         done = program(
-            *("check_sparsity.py", tmp_path / "m.pdparams", "--sparsity", tmp_path / "s.json"),
+            *("check.py", tmp_path / "m.pdparams", "--sparsity", tmp_path / "s.json"),
             check=False,
         )
         assert done.returncode == status, done.stderr

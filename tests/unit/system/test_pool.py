@@ -40,7 +40,7 @@ def test_a_killed_worker_is_an_error_and_no_hang():
 CODE = """
 import sys, time
 sys.path.insert(0, {scripts!r})
-from twofour import pool
+from twofour.system import pool
 print(*pool.ordered(abs, [-1, -2], 2), flush=True)
 """
 
@@ -61,7 +61,7 @@ def test_pool_works_below_the_first_process_of_a_container():
 WAITS = """
 import sys, time
 sys.path.insert(0, {scripts!r})
-from twofour import cli, pool
+from twofour.system import cli, pool
 for _ in pool.ordered(time.sleep, [60, 60], 2): pass
 """
 
@@ -80,7 +80,7 @@ def test_workers_end_with_their_parent():
 
 
 def test_program_ends_at_once_if_its_parent_is_gone():
-    code = f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); from twofour import cli\n"
+    code = f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); from twofour.system import cli\n"
     code += "cli.end_with_parent(15, {}); print('alive')"
     mine = [sys.executable, "-c", code.format(os.getpid())]
     assert subprocess.run(mine, capture_output=True, text=True).stdout == "alive\n"

@@ -1,7 +1,6 @@
 """Mixed precision, tested on the program itself: no GPU is needed to see what would run how."""
 
-from twofour import config
-from twofour.network import architecture, weights
+from twofour.network import scope
 from twofour.sparse import asp
 from twofour.system import hardware
 from twofour.system.errors import TwoFourError
@@ -10,25 +9,24 @@ from twofour.train import amp, parallel, training_graph
 import numpy as np
 import paddle
 import pytest
-from conftest import TINY
+from plans import plan
 
 HALVES = {"amp_fp16": "fp16", "amp_bf16": "bf16", "pure_fp16": "fp16"}
+CHANNELS = {"model": {"input_channels": 4}}
 SPARSE = ["layer1.0.conv2.weight", "layer2.0.conv1.weight"]
 
 
 def network():
-    return architecture.resnet({**TINY["model"], "input_channels": 4}, 10)
+    return plan(CHANNELS, classes=10).network
 
 
 CUDA = paddle.is_compiled_with_cuda()
 
 
 def built(precision, group=None, sparse=SPARSE, accumulation=1, **train):
-    settings = config.validated({**TINY, "train": {**TINY["train"], **train}})
-    arguments = (settings["data"], settings["train"], lambda step: 0.1, 1, "cpu", sparse)
-    return training_graph.build(
-        network(), *arguments, precision, "NHWC", group, accumulation=accumulation
-    )
+    changes = {"train": {**train, "layout": "NHWC", "accumulation": accumulation}}
+    given = plan(CHANNELS, changes, classes=10, precision=precision, group=group)
+    return training_graph.build(given, lambda step: 0.1, sparse)
 
 
 def kinds(main, op_type, slot, output=False):
@@ -83,7 +81,7 @@ def test_loss_scaling(precision, dynamic, expected):
         assert step.loss_scale in step.state  # so that a resumed training goes on with it
         executor = paddle.static.Executor(paddle.CPUPlace())
         step.start(executor, paddle.CPUPlace())
-        assert weights.read_scope([step.loss_scale])[step.loss_scale] == [64]
+        assert scope.read([step.loss_scale])[step.loss_scale] == [64]
         assert max(numbers(step.main, "check_finite_and_unscale")) < min(
             numbers(step.main, "momentum")
         )
@@ -109,12 +107,12 @@ def test_masks_hold_on_master_weights_in_pure_fp16():
     executor = paddle.static.Executor(place)
     step.start(executor, place)
     names = [step.master[name] for name in SPARSE]
-    shapes = {name: w.shape for name, w in weights.read_scope(names).items()}
+    shapes = {name: w.shape for name, w in scope.read(names).items()}
     rng = np.random.default_rng(0)
     drifted = {n: rng.normal(size=s).astype(np.float32) for n, s in shapes.items()}
     masks = {n: (rng.random(shapes[step.master[n]]) < 0.5) for n in SPARSE}
-    weights.write_scope(drifted, place)
-    weights.write_scope({asp.mask_name(n): m.astype(np.float32) for n, m in masks.items()}, place)
+    scope.write(drifted, place)
+    scope.write({asp.mask_name(n): m.astype(np.float32) for n, m in masks.items()}, place)
     tail = step.main.clone()
     for index in reversed(range(max(numbers(tail, "momentum")) + 1)):
         tail.global_block()._remove_op(index, sync=False)
@@ -125,7 +123,7 @@ def test_masks_hold_on_master_weights_in_pure_fp16():
     executor.run(tail)
     for name in SPARSE:
         master = step.master[name]
-        found = weights.read_scope([master])[master]
+        found = scope.read([master])[master]
         np.testing.assert_array_equal(found, drifted[master] * masks[name])
 
 
@@ -134,7 +132,7 @@ def test_pure_fp16_starts_from_the_same_weights():
     step = built("pure_fp16")
     step.start(paddle.static.Executor(place), place)
     for name, master in step.master.items():
-        half, whole = (weights.read_scope([n])[n] for n in (name, master))
+        half, whole = (scope.read([n])[n] for n in (name, master))
         assert (half.dtype, whole.dtype) == (np.float16, np.float32)
         np.testing.assert_array_equal(half, whole.astype(np.float16))
     assert set(step.master) == {*(c.weight for c in network().convs), "classifier.weight"} | {

@@ -1,11 +1,12 @@
 import math
+from dataclasses import replace
 
 from twofour import config
 from twofour.train import recipe
 
 import pytest
 
-TRAIN = config.validated({"train": {"batch_size": 512, "epochs": 90}})["train"]
+TRAIN = config.validated({"train": {"batch_size": 512, "epochs": 90}}).train
 
 
 def test_linear_scaling():
@@ -28,4 +29,4 @@ def test_schedule(step, expected):
 
 
 def test_no_warmup_starts_at_the_peak():
-    assert recipe.learning_rate(0, 10, {**TRAIN, "warmup_epochs": 0}) == pytest.approx(0.512)
+    assert recipe.learning_rate(0, 10, replace(TRAIN, warmup_epochs=0)) == pytest.approx(0.512)

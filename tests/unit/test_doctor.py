@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from twofour import config, doctor
 from twofour.system import fatbin, hardware
+from twofour.system.settings import Hardware
 
 import pytest
 from conftest import program
@@ -115,7 +116,7 @@ def test_tensorrt_missing_broken_or_of_another_version():
             "environment.post-deploy.sh",
         ),
         ({"cudnn": 7605}, {"device": "gpu"}, "cuDNN", "built with cuDNN 8"),
-        ({"python": (3, 13)}, {}, "Python", "3.9 to 3.12"),
+        ({"python": (3, 13)}, {}, "Python", "3.10 to 3.12"),
         ({"packages": {**PACKAGES, "protobuf": "7.1"}}, {}, "protobuf", "below 7"),
         ({"packages": {"numpy": "1"}}, {}, "packages", "install pandas, pillow"),
         ({"packages": PACKAGES}, {}, "PaddlePaddle", "install it"),
@@ -192,8 +193,7 @@ def test_threads_are_those_of_what_will_be_used(tmp_path, monkeypatch):
     monkeypatch.setattr(hardware, "gpus", lambda: [A100] * 4)
     monkeypatch.setattr(hardware, "paddle_cuda", lambda: None)
     monkeypatch.setattr(hardware, "cores", lambda: 16)
-    settings = {"device": "auto", "threads": "auto", "gpus": 4, "cpu_processes": 1, "nodes": 1}
-    machine = hardware.resolve(settings, training=True)
+    machine = hardware.resolve(Hardware(gpus=4), training=True)
     assert (machine.device, machine.threads, machine.processes) == ("cpu", 16, 1)
 
 

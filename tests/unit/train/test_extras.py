@@ -3,9 +3,10 @@
 import json
 import pickle
 import signal
+from dataclasses import replace
 
 from twofour import config
-from twofour.network import architecture, graph, weights
+from twofour.network import graph, scope, weights
 from twofour.sparse import pattern
 from twofour.system.errors import TwoFourError
 from twofour.train import recipe, training_graph
@@ -15,6 +16,7 @@ import paddle
 import pytest
 from conftest import TINY, merged
 from conftest import program as run_program
+from plans import plan
 from test_training import pruned, rows, started, state, train  # noqa: F401 (a fixture)
 
 
@@ -26,10 +28,8 @@ def dense(prepared, tmp_path_factory):
 
 
 def step_program(accumulation=1, layout="NCHW", **train_settings):
-    settings = config.validated(merged(TINY, {"train": train_settings}))
-    network = architecture.resnet(settings["model"], 2)
-    arguments = (settings["data"], settings["train"], lambda step: 0.1, 1, "cpu", [])
-    step = training_graph.build(network, *arguments, layout=layout, accumulation=accumulation)
+    given = plan({"train": {**train_settings, "layout": layout, "accumulation": accumulation}})
+    network, step = given.network, training_graph.build(given, lambda step: 0.1)
     place = paddle.CPUPlace()
     executor = paddle.static.Executor(place)
     step.start(executor, place)
@@ -43,7 +43,7 @@ def batch(seed=0, images=4):
 
 
 def moved(network):
-    return weights.read_scope([*(c.weight for c in network.convs), "classifier.weight"])
+    return scope.read([*(c.weight for c in network.convs), "classifier.weight"])
 
 
 # --- gradient accumulation ---
@@ -70,9 +70,7 @@ def test_accumulation_starts_anew_with_each_step():
     for _ in range(2):
         executor.run(step.partial, feed=batch())
         executor.run(step.main, feed=batch(1))
-        sums = weights.read_scope(
-            [v.name for v in step.main.list_vars() if "gradient_sum" in v.name]
-        )
+        sums = scope.read([v.name for v in step.main.list_vars() if "gradient_sum" in v.name])
         assert sums and not any(total.any() for total in sums.values())
 
 
@@ -82,17 +80,17 @@ def test_accumulation_starts_anew_with_each_step():
 def test_average_follows_its_formula():
     step, executor, network = step_program(ema=0.9)
     names = [network.convs[3].weight, f"{network.convs[3].norm}.mean", "classifier.bias"]
-    expected = {name: w.astype(np.float64) for name, w in weights.read_scope(names).items()}
+    expected = {name: w.astype(np.float64) for name, w in scope.read(names).items()}
     averages = {step.averages[n]: w.astype(np.float32) for n, w in expected.items()}
-    weights.write_scope(averages, paddle.CPUPlace())
+    scope.write(averages, paddle.CPUPlace())
     for update in range(5):
         decay = recipe.ema_decay(update, 0.9)
         feed = {**batch(update), training_graph.EMA_DECAY: np.array([decay], np.float32)}
         executor.run(step.main, feed=feed)
-        for name, now in weights.read_scope(names).items():
+        for name, now in scope.read(names).items():
             expected[name] = decay * expected[name] + (1 - decay) * now
     for name, value in expected.items():
-        found = weights.read_scope([step.averages[name]])[step.averages[name]]
+        found = scope.read([step.averages[name]])[step.averages[name]]
         np.testing.assert_allclose(found, value, rtol=1e-5, atol=1e-7)
 
 
@@ -122,10 +120,10 @@ def test_averaged_weights_are_what_is_saved_and_stay_sparse(prepared, pruned, tm
 
 
 def test_size_by_epoch():
-    data = config.validated({"data": {"train_size": [[1, 128], [3, 160], [5, 224]]}})["data"]
+    data = config.validated({"data": {"train_size": [[1, 128], [3, 160], [5, 224]]}}).data
     assert [recipe.train_size(epoch, data) for epoch in range(6)] == [128, 128, 160, 160, 224, 224]
-    assert recipe.train_size(7, {**data, "train_size": 176}) == 176
-    assert recipe.train_size(7, {**data, "train_size": None}) == data["image_size"]
+    assert recipe.train_size(7, replace(data, train_size=176)) == 176
+    assert recipe.train_size(7, replace(data, train_size=None)) == data.image_size
 
 
 @pytest.mark.parametrize(
@@ -227,7 +225,7 @@ def test_classifier_for_other_classes_starts_anew(prepared, dense, tmp_path):
     other["classifier.bias"] = np.ones(7, np.float32)
     weights.save(tmp_path / "other.pdparams", other)
     done = train(prepared, tmp_path / "out", given(tmp_path / "other.pdparams"))
-    assert "is for other classes, so the classifier starts anew" in done.stderr
+    assert "is for other classes, so the classifier is reinitialised" in done.stderr
     after = weights.load(tmp_path / "out" / "model.pdparams")
     assert after["classifier.weight"].shape[1] == 2
     np.testing.assert_allclose(after["stem.conv.weight"], other["stem.conv.weight"], atol=1e-5)

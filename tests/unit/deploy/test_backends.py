@@ -4,18 +4,18 @@ import json
 import subprocess
 import sys
 
-from twofour import config
 from twofour.deploy import backends, build, profiles, sparsity_log
 from twofour.deploy.backends import onnxruntime, paddle_trt, tensorrt
 from twofour.system import hardware
 from twofour.system.errors import TwoFourError
+from twofour.system.settings import Hardware
 
 import numpy as np
 import openvino
 import pytest
 from conftest import SCRIPTS, program
 
-BACKENDS = config.schema()["properties"]["deploy"]["properties"]["backends"]["items"]["enum"]
+BACKENDS = backends.NAMES
 NO_GPU = not hardware.gpus()
 
 
@@ -25,16 +25,13 @@ NO_GPU = not hardware.gpus()
 @pytest.mark.parametrize("name", BACKENDS)
 def test_every_backend_has_the_whole_protocol(name):
     module = backends.module(name)
-    for part in ("PRECISIONS", "SPARSE_KERNELS", "NOTE", "SOURCES", "FOR_BATCHES"):
-        assert hasattr(module, part), part
+    about = backends.about(name)
     assert all(callable(getattr(module, f)) for f in ("require", "identity", "build", "load"))
-    assert bool(module.NOTE) != module.SPARSE_KERNELS  # dense kernels are always said
+    assert bool(about.note) != about.sparse_kernels  # dense kernels are always said
 
 
 def test_backends_are_used_in_the_precisions_that_they_have():
-    found = backends.cases(
-        {"backends": ["onnxruntime", "tensorrt", "paddle_trt"], "precisions": ["fp16", "fp32"]}
-    )
+    found = backends.cases(["onnxruntime", "tensorrt", "paddle_trt"], ["fp16", "fp32"])
     assert found == [
         ("onnxruntime", "fp32"),
         ("tensorrt", "fp16"),
@@ -45,24 +42,24 @@ def test_backends_are_used_in_the_precisions_that_they_have():
 
 
 @pytest.mark.parametrize(
-    ("backends", "precisions", "message"),
+    ("names", "precisions", "message"),
     [
         (["paddle", "tensorrt"], ["fp16"], "lists none that paddle has: fp32"),
         (["paddle"], ["fp32", "tf32"], "none of paddle has tf32"),
     ],
 )
-def test_impossible_cases_are_named(backends, precisions, message):
+def test_impossible_cases_are_named(names, precisions, message):
     with pytest.raises(TwoFourError, match=message):
-        backends.cases({"backends": backends, "precisions": precisions})
+        backends.cases(names, precisions)
 
 
 def test_a_cpu_backend_stays_on_the_cpu_beside_gpu_ones():
-    assert backends.target("onnxruntime", {"device": "auto", "threads": 2}).device == "cpu"
+    assert backends.target("onnxruntime", Hardware(threads=2)).device == "cpu"
 
 
 def test_a_gpu_backend_is_refused_where_the_config_says_cpu():
     with pytest.raises(TwoFourError, match="tensorrt_sparse, which runs on NVIDIA GPUs only"):
-        backends.target("tensorrt_sparse", {"device": "cpu", "threads": 1})
+        backends.target("tensorrt_sparse", Hardware(device="cpu", threads=1))
 
 
 @pytest.mark.skipif(not NO_GPU, reason="this machine has a GPU")
@@ -95,8 +92,8 @@ def test_backends_load_without_the_libraries_that_they_use():
     code = (
         "import sys\n"
         f"for name in {libraries!r}: sys.modules[name] = None\n"
-        "from twofour import cuda, deploy\n"
-        f"for name in {BACKENDS!r}: deploy.backend(name)\n"
+        "from twofour.deploy import backends, cuda\n"
+        f"for name in {BACKENDS!r}: backends.module(name)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=SCRIPTS, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -299,9 +296,9 @@ def test_openvino_computes_in_bf16_where_it_says_so(exported, tmp_path):
 
 def test_bf16_is_refused_before_any_work_where_the_processor_lacks_it(monkeypatch):
     monkeypatch.setattr(openvino.Core, "get_property", lambda *_: ["FP32"], raising=False)
-    settings = config.validated({"deploy": {"backends": ["openvino"], "precisions": ["bf16"]}})
-    assert "no bf16 arithmetic in this processor" in backends.lacks(settings)["openvino"]
-    assert backends.lacks(config.validated({})) == {}
+    lacking = backends.lacks([("openvino", "bf16")], Hardware())
+    assert "no bf16 arithmetic in this processor" in lacking["openvino"]
+    assert backends.lacks([("openvino", "fp32"), ("paddle", "fp32")], Hardware()) == {}
 
 
 def _shape(model):

@@ -74,7 +74,7 @@ def test_what_a_killed_check_found_is_kept(tmp_path, monkeypatch):
 def test_other_code_and_damage_decode_all_again(tmp_path, decoded, monkeypatch):
     root = make_images(tmp_path / "images", count=2)
     check(root, tmp_path / "out")
-    monkeypatch.setattr(dataset, "files_digest", lambda path: "other code")
+    monkeypatch.setattr(dataset, "sha256", lambda path: "other code")
     check(root, tmp_path / "out")
     assert len(decoded) == 16
     (tmp_path / "out" / records.NAME).write_bytes(b"no database " * 1000)

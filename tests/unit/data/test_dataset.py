@@ -1,8 +1,9 @@
 import csv
 import shutil
+from dataclasses import replace
 
 from twofour import config
-from twofour.data import dataset
+from twofour.data import dataset, lists
 from twofour.data.images import inspect
 from twofour.system.errors import TwoFourError
 
@@ -12,15 +13,15 @@ from conftest import make_images, program
 from nvidia.dali import fn, pipeline_def
 from PIL import Image
 
-DATA = config.validated({})["data"]
+DATA = config.validated({}).data
 
 
 def prepare(root, out, **data):
-    return dataset.prepare(str(root), str(out), {**DATA, **data}, seed=1, workers=1)
+    return dataset.prepare(str(root), str(out), replace(DATA, **data), seed=1, workers=1)
 
 
 def test_lists_classes_and_counts(images, prepared):
-    found = dataset.read(prepared)
+    found = lists.read(prepared)
     assert found.classes == ["bright", "dark ü"]
     for split in (found.train, found.val):
         assert len(split[0]) == 40
@@ -37,7 +38,7 @@ def test_dali_reads_the_list_with_spaces_and_umlauts(prepared):
     pipeline = reader(batch_size=40, num_threads=1, device_id=None)
     pipeline.build()
     labels = np.asarray(pipeline.run()[1].as_array()).ravel()
-    assert labels.tolist() == dataset.read(prepared).val[1].tolist()
+    assert labels.tolist() == lists.read(prepared).val[1].tolist()
 
 
 def test_dirty_files_are_rejected_with_their_reason(tmp_path):
@@ -91,7 +92,7 @@ def test_single_split_is_stratified_and_seeded(tmp_path):
     first = prepare(root, tmp_path / "a", val_fraction=0.25)
     assert first["per_class"]["bright"] == {"train": 15, "val": 5}
     assert prepare(root, tmp_path / "b", val_fraction=0.25)["content_hash"] == first["content_hash"]
-    other = dataset.prepare(str(root), str(tmp_path / "c"), {**DATA, "val_fraction": 0.25}, 2, 1)
+    other = dataset.prepare(str(root), str(tmp_path / "c"), replace(DATA, val_fraction=0.25), 2, 1)
     assert other["content_hash"] != first["content_hash"]
     plain = prepare(root / "train", tmp_path / "d", val_fraction=0.25)
     assert plain["images"] == {"train": 30, "val": 10}
@@ -131,4 +132,4 @@ def test_program_fails_in_one_sentence(tmp_path):
 def test_damaged_list_names_the_line(tmp_path, line):
     (tmp_path / "l.txt").write_text(f"ok.jpg 0\n{line}\n")
     with pytest.raises(TwoFourError, match="line 2"):
-        dataset.read_list(tmp_path / "l.txt")
+        lists.read_list(tmp_path / "l.txt")

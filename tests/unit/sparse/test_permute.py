@@ -3,42 +3,40 @@
 import itertools
 
 from twofour import config
-from twofour.network import architecture, graph, inference, weights
-from twofour.sparse import layers, masks, pattern, permute
+from twofour.network import architecture, graph
+from twofour.network.inference import Inference
+from twofour.sparse import layers, masks, pattern, permute, prune
 
 import numpy as np
-import paddle
 import pytest
+from plans import variables
 
 NETWORKS = [
     {"name": "resnet50", "width": 0.125, "blocks": [2, 1, 2, 1]},
     {"name": "resnet18", "width": 0.25, "blocks": [1, 2, 1, 2]},
 ]
-DATA = config.validated({"data": {"image_size": 32, "resize": 32}})["data"]
+SIZE = 32  # pixels
 
 
 def network(changes):
-    return architecture.resnet(config.validated({"model": changes})["model"], 5)
+    return architecture.resnet(config.validated({"model": changes}).model, 5)
 
 
 def random_state(net, seed=0):
     """Weights and statistics of all layers, none of them trivial."""
     rng = np.random.default_rng(seed)
     state = {}
-    built = inference.build(net, DATA, "cpu")
-    shapes = {v.name: tuple(v.shape) for v in built.main.list_vars() if v.persistable}
+    infer = Inference(net, SIZE, "cpu")
+    shapes = variables(infer.graph)
     for name in graph.state_names(net):
         values = rng.standard_normal(shapes[name]).astype("float32")
         positive = name.endswith((".variance", "bn1.weight", "bn2.weight"))
         state[name] = np.abs(values) + 0.5 if positive else values * 0.2
-    return built, state
+    return infer, state
 
 
-def outputs(built, state, images):
-    executor = paddle.static.Executor(paddle.CPUPlace())
-    executor.run(built.startup)
-    weights.write_scope(state, paddle.CPUPlace())
-    return built.predictor(executor)(images)
+def outputs(infer, state, images):
+    return infer.load(state)(images)
 
 
 @pytest.mark.parametrize("changes", [*NETWORKS, {"name": "resnet101"}])
@@ -116,7 +114,7 @@ def test_find_raises_the_kept_magnitude_of_the_whole_network():
     orders = permute.find(net, state, names, seed=1)
     permuted = permute.apply(net, state, orders)
     before, after = (
-        pattern.kept_magnitude(masks.prune(s, names, "mask_1d")[0], s, names)
+        pattern.kept_magnitude(prune.prune(s, names, "mask_1d")[0], s, names)
         for s in (state, permuted)
     )
     assert after > before + 0.005

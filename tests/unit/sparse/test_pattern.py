@@ -1,6 +1,6 @@
 from twofour import config
 from twofour.network import architecture
-from twofour.sparse import layers, masks, pattern
+from twofour.sparse import layers, pattern, prune
 from twofour.system.errors import TwoFourError
 
 import numpy as np
@@ -23,12 +23,12 @@ def plain_check(weight):
 
 
 def shapes(**model):
-    return architecture.resnet(config.validated({"model": model})["model"], 1000).weights
+    return architecture.resnet(config.validated({"model": model}).model, 1000).weights
 
 
 def test_checker_sees_one_broken_group():
     dense = {"w": RNG.standard_normal((8, 8, 3, 3)).astype("float32")}
-    weight = masks.prune(dense, ["w"], "mask_1d")[0]["w"]
+    weight = prune.prune(dense, ["w"], "mask_1d")[0]["w"]
     assert plain_check(weight) and pattern.holds(weight)
     weight[3, 4:8, 1, 2] = 1
     assert not plain_check(weight)
@@ -44,9 +44,8 @@ def test_checker_looks_along_input_channels_only():
 
 
 def test_defaults_leave_stem_and_classifier_dense():
-    defaults = config.validated({})["sparsity"]
-    given = {key: defaults[key] for key in ("include", "exclude")}
-    choices = layers.choose(shapes(input_channels=4), **given)
+    defaults = config.validated({}).sparsity
+    choices = layers.choose(shapes(input_channels=4), defaults.include, defaults.exclude)
     assert len(layers.chosen(choices)) == 52
     assert choices["stem.conv.weight"].reason == "sparsity.exclude names stem.conv.weight"
 
@@ -64,7 +63,7 @@ def test_patterns_and_reasons():
     )
     assert choices["layer3.0.shortcut.conv.weight"].reason == "sparsity.exclude names *.shortcut.*"
     assert "sparsity.include" in choices["layer1.0.conv2.weight"].reason
-    assert choices["stem.conv.weight"].reason == "its 3 input channels are no whole groups of 4"
+    assert choices["stem.conv.weight"].reason == "its 3 input channels are not a multiple of 4"
     assert len(layers.chosen(choices)) == 6 * 3 + 3 * 3
 
 
@@ -82,7 +81,7 @@ def test_missing_layer_stops():
 def test_report_and_density():
     weight = RNG.standard_normal((4, 8, 1, 1)).astype("float32")
     dense = {"a": weight, "b": weight}
-    pruned, _ = masks.prune(dense, ["a"], "mask_1d")
+    pruned, _ = prune.prune(dense, ["a"], "mask_1d")
     choices = layers.choose({"a": weight.shape, "b": weight.shape}, ALL, ["b"])
     report = layers.report(pruned, choices, before=dense)
     a, b = report["layers"]

@@ -36,21 +36,23 @@ def exported(tmp_path_factory):
     """A tiny network, exported as the pipeline does it."""
     from twofour import config
     from twofour.deploy import export
-    from twofour.network import graph, inference
+    from twofour.network import graph
+    from twofour.network.inference import Inference
 
     from conftest import TINY
+    from plans import variables
 
     settings = config.validated(TINY)
-    network = architecture.resnet(settings["model"], 4)
-    built = inference.build(network, settings["data"], "cpu")
+    network = architecture.resnet(settings.model, 4)
+    size = settings.data.image_size
     rng = np.random.default_rng(0)
-    shapes = {v.name: tuple(v.shape) for v in built.main.list_vars() if v.persistable}
+    shapes = variables(Inference(network, size, "cpu").graph)
     state = {
         name: (np.abs(rng.standard_normal(shapes[name])) * 0.3 + 0.1).astype("float32")
         for name in graph.state_names(network)
     }
     folder = tmp_path_factory.mktemp("exported")
-    export.export(network, state, settings["data"], folder)
+    export.export(network, state, size, folder)
     return folder
 
 
@@ -58,13 +60,13 @@ def images(count):
     return np.random.default_rng(count).standard_normal((count, 3, 32, 32)).astype("float32")
 
 
-def build(exported, out, name="tensorrt", precision="fp16"):
+def made(exported, out, name="tensorrt", precision="fp16"):
     batches = profiles.make([1, 5], evaluation=7)
     return build.build(name, precision, exported, out, MACHINE, batches)
 
 
 def test_outputs_are_those_of_the_onnx_file_for_every_batch(library, exported, tmp_path):
-    record = build(exported, tmp_path)
+    record = made(exported, tmp_path)
     assert (record["version"], record["driver"]) == (library.__version__, "535.1")
     assert record["identity"] == {
         "tensorrt": library.__version__,
@@ -83,7 +85,7 @@ def test_outputs_are_those_of_the_onnx_file_for_every_batch(library, exported, t
 
 
 def test_a_batch_is_copied_run_between_two_events_and_waited_for(library, exported, tmp_path):
-    build(exported, tmp_path)
+    made(exported, tmp_path)
     predict, _ = build.load(exported, tmp_path, MACHINE)
     predict(images(5))
     wanted = ["to device", "event", "execute", "event", "to host", "wait"]
@@ -95,7 +97,7 @@ def test_a_batch_is_copied_run_between_two_events_and_waited_for(library, export
 
 
 def test_engines_follow_the_profiles_and_the_precision(library, exported, tmp_path):
-    build(exported, tmp_path, precision="fp32")
+    made(exported, tmp_path, precision="fp32")
     shapes = [(low[0], high[0]) for low, high, _ in library.builds]
     assert shapes == [(1, 1), (5, 5), (1, 7)]
     assert all(flags == frozenset() for *_, flags in library.builds)
@@ -105,15 +107,15 @@ def test_engines_follow_the_profiles_and_the_precision(library, exported, tmp_pa
         "bs1-7.engine",
     }
     library.builds.clear()
-    build(exported, tmp_path / "tf32", precision="tf32")
+    made(exported, tmp_path / "tf32", precision="tf32")
     assert {flags for *_, flags in library.builds} == {frozenset({"tf32"})}
     library.builds.clear()
-    build(exported, tmp_path / "sparse", "tensorrt_sparse", "fp16")
+    made(exported, tmp_path / "sparse", "tensorrt_sparse", "fp16")
     assert {flags for *_, flags in library.builds} == {frozenset({"tf32", "fp16", "sparse"})}
 
 
 def test_build_json_lists_the_layers_by_our_names(library, exported, tmp_path):
-    record = build(exported, tmp_path, "tensorrt_sparse")
+    record = made(exported, tmp_path, "tensorrt_sparse")
     assert record["sparse_kernels"] is True and record["note"] == ""
     assert list(record["engines"]) == ["bs1", "bs5", "bs1-7"]
     facts = record["engines"]["bs5"]
@@ -125,13 +127,13 @@ def test_build_json_lists_the_layers_by_our_names(library, exported, tmp_path):
         "layer1.0.conv1": (True, False),
         "layer1.0.conv2": (True, True),
     }
-    dense = build(exported, tmp_path / "dense")
+    dense = made(exported, tmp_path / "dense")
     assert dense["engines"]["bs5"]["eligible_count"] is None
     assert sparsity_log.sparse_layers(dense, ["stem.conv"]) is None
 
 
 def test_another_gpu_gets_engines_of_its_own(library, exported, tmp_path, monkeypatch):
-    build(exported, tmp_path)
+    made(exported, tmp_path)
     builds = len(library.builds)
     other = {**GPU, "name": "NVIDIA H100", "compute_cap": "9.0"}
     monkeypatch.setattr(library.driver, "gpu", other)
@@ -145,19 +147,19 @@ def test_another_gpu_gets_engines_of_its_own(library, exported, tmp_path, monkey
 
 
 def test_timings_are_kept_for_the_next_build(library, exported, tmp_path):
-    build(exported, tmp_path)
+    made(exported, tmp_path)
     first = (tmp_path / "timing.cache").read_bytes()
-    build(exported, tmp_path)
+    made(exported, tmp_path)
     assert len((tmp_path / "timing.cache").read_bytes()) == 2 * len(first) > 0
     (tmp_path / "timing.cache").write_bytes(b"other version's")
-    build(exported, tmp_path)
+    made(exported, tmp_path)
     assert (tmp_path / "timing.cache").read_bytes() == first
 
 
 def test_engines_for_other_batches_do_not_stay(library, exported, tmp_path):
     """They would be of an older model, and be taken for batches that they fit best."""
     build.build("tensorrt", "fp32", exported, tmp_path, MACHINE, profiles.make([3], 9))
-    build(exported, tmp_path)
+    made(exported, tmp_path)
     assert not (tmp_path / "bs3.engine").exists()
     assert len(list(tmp_path.glob("*.engine"))) == 3
 
@@ -168,24 +170,24 @@ def test_tensorrt_that_cannot_start_is_a_sentence(library, exported, tmp_path):
 
     library.Builder = fails
     with pytest.raises(TwoFourError, match="TensorRT cannot start on this machine"):
-        build(exported, tmp_path)
+        made(exported, tmp_path)
 
 
 def test_damaged_engine_and_onnx_are_one_sentence(library, exported, tmp_path):
-    build(exported, tmp_path)
+    made(exported, tmp_path)
     (tmp_path / "bs5.engine").write_bytes(b"junk")
     predict, _ = build.load(exported, tmp_path, MACHINE)
     with pytest.raises(TwoFourError, match=r"cannot load .*bs5\.engine: the plan is damaged"):
         predict(images(5))
     (tmp_path / "model.onnx").write_bytes(b"\xff\xff")
     with pytest.raises(TwoFourError, match=r"TensorRT cannot read .*model\.onnx: no ONNX file"):
-        build(tmp_path, tmp_path / "out")
+        made(tmp_path, tmp_path / "out")
 
 
 def test_precision_that_the_gpu_lacks(library, exported, tmp_path):
     library.Builder.platform_has_fast_fp16 = False
     with pytest.raises(TwoFourError, match="NVIDIA A100 has no fast fp16, only fp32, tf32"):
-        build(exported, tmp_path)
+        made(exported, tmp_path)
 
 
 def test_driver_errors_are_told(monkeypatch):
@@ -198,5 +200,5 @@ def test_driver_errors_are_told(monkeypatch):
 
 
 def test_record_is_json(library, exported, tmp_path):
-    record = build(exported, tmp_path)
+    record = made(exported, tmp_path)
     assert json.loads((tmp_path / "build.json").read_text()) == record

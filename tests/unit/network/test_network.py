@@ -1,17 +1,19 @@
 """The network against an independent reference: counts, shapes, strides, a block by hand."""
 
 from twofour import config
-from twofour.network import architecture, graph, inference, weights
+from twofour.network import architecture, graph, scope
+from twofour.network.inference import Inference
 from twofour.system.errors import TwoFourError
 from twofour.train import training_graph
 
 import numpy as np
 import paddle
 import pytest
+from plans import plan
 
 
 def resnet(classes=1000, **changes):
-    return architecture.resnet(config.validated({"model": changes})["model"], classes)
+    return architecture.resnet(config.validated({"model": changes}).model, classes)
 
 
 @pytest.mark.parametrize(
@@ -36,13 +38,13 @@ def test_v15_puts_the_stride_into_the_3x3():
 
 
 def test_graph_has_the_architectures_weights_and_shapes(tiny):
-    network = architecture.resnet(tiny["model"], 3)
-    built = inference.build(network, tiny["data"], "cpu")
-    found = {p.name: tuple(p.shape) for p in built.main.all_parameters()}
+    network = architecture.resnet(tiny.model, 3)
+    infer = Inference(network, tiny.data.image_size, "cpu")
+    found = {p.name: tuple(p.shape) for p in infer.graph.all_parameters()}
     assert {n: found[n] for n in network.weights} == network.weights
-    trainable = [p for p in built.main.all_parameters() if p.trainable]
+    trainable = [p for p in infer.graph.all_parameters() if p.trainable]
     assert sum(int(np.prod(p.shape)) for p in trainable) == network.parameters
-    assert tuple(built.probabilities.shape) == (-1, 3)
+    assert tuple(infer.probabilities.shape) == (-1, 3)
 
 
 def _convolve(x, w, stride):
@@ -61,18 +63,16 @@ def _convolve(x, w, stride):
 
 def test_whole_network_equals_numpy(tiny):
     """Evaluation of the slim net, computed by hand from the same weights."""
-    network = architecture.resnet(tiny["model"], 3)
-    built = inference.build(network, tiny["data"], "cpu")
-    executor = paddle.static.Executor(paddle.CPUPlace())
-    executor.run(built.startup)
+    network = architecture.resnet(tiny.model, 3)
+    infer = Inference(network, tiny.data.image_size, "cpu")
     rng = np.random.default_rng(0)
-    state = weights.read_scope(graph.state_names(network))
+    state = scope.read(graph.state_names(network), infer.scope)
     for name, value in state.items():  # statistics that are not 0 and 1
         if name.endswith(("mean", "bias")):
             state[name] = rng.normal(0, 0.1, value.shape).astype("float32")
         elif name.endswith("variance"):
             state[name] = rng.uniform(0.5, 1.5, value.shape).astype("float32")
-    weights.write_scope(state, paddle.CPUPlace())
+    infer.load(state)
 
     def layer(conv, x, relu):
         y = _convolve(x, state[conv.weight], conv.stride)
@@ -98,23 +98,23 @@ def test_whole_network_equals_numpy(tiny):
         y = np.maximum(z + (layer(block.shortcut, y, False) if block.shortcut else y), 0)
     logits = y.mean((2, 3)) @ state["classifier.weight"] + state["classifier.bias"]
     expected = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    np.testing.assert_allclose(built.predictor(executor)(x), expected, atol=2e-5)
+    np.testing.assert_allclose(infer(x), expected, atol=2e-5)
 
 
-def test_he_initialisation(tiny):
-    network = resnet(width=0.5, blocks=[1, 1, 1, 1])
-    built = training_graph.build(network, tiny["data"], tiny["train"], lambda s: 0.1, 5, "cpu", [])
+def test_he_initialisation():
+    given = plan({"model": {"width": 0.5, "blocks": [1, 1, 1, 1]}}, classes=1000)
+    network, built = given.network, training_graph.build(given, lambda s: 0.1)
     paddle.static.Executor(paddle.CPUPlace()).run(built.startup)
     for conv in network.convs:
         if conv.inputs * conv.kernel**2 * conv.outputs > 20000:
-            std = weights.read_scope([conv.weight])[conv.weight].std()
+            std = scope.read([conv.weight])[conv.weight].std()
             assert std == pytest.approx(np.sqrt(2 / (conv.inputs * conv.kernel**2)), rel=0.05)
 
 
-def test_weight_decay_spares_batch_norm_and_nothing_else(tiny):
+def test_weight_decay_spares_batch_norm_and_nothing_else():
     """With gradients of zero (constant loss) an update shows the decay alone."""
-    network = architecture.resnet(tiny["model"], 3)
-    built = training_graph.build(network, tiny["data"], tiny["train"], lambda s: 0.1, 5, "cpu", [])
+    given = plan(classes=3)
+    network, built = given.network, training_graph.build(given, lambda s: 0.1)
     decayed = {
         op.input("Param")[0]: op.attr("regularization_coeff")
         if op.attr("regularization_method")

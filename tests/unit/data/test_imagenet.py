@@ -9,7 +9,7 @@ import sys
 import tarfile
 import time
 
-from twofour.data import dataset, imagenet
+from twofour.data import imagenet, lists
 from twofour.system import lock
 from twofour.system.errors import TwoFourError
 
@@ -93,7 +93,7 @@ def test_archives_become_a_tree_with_readable_names(tmp_path):
         path = root / "images" / "val" / NUMBERS[number] / f"ILSVRC2012_val_{index:08d}.JPEG"
         assert path.read_bytes() == jpeg(2000 + index)
     program("prepare_dataset.py", "--imagenet", tmp_path / "i.json", "--out", tmp_path / "data")
-    found = dataset.read(tmp_path / "data")
+    found = lists.read(tmp_path / "data")
     assert found.classes == [f"{w} {WORDS[w]}" for w in sorted(WORDS)]
     assert np.bincount(found.train[1]).tolist() == [TRAIN[w] for w in sorted(WORDS)]
     assert np.bincount(found.val[1]).tolist() == [2, 2, 3]
@@ -274,12 +274,12 @@ def test_extracted_tree_with_and_without_class_folders(tmp_path, flat):
     found = imagenet.prepare(str(tree), 1)
     (tmp_path / "i.json").write_text(json.dumps(found))
     program("prepare_dataset.py", "--imagenet", tmp_path / "i.json", "--out", tmp_path / "data")
-    paths, labels = dataset.read(tmp_path / "data").val
+    paths, labels = lists.read(tmp_path / "data").val
     order = sorted(WORDS)
     for path, label in zip(paths, labels):
         number = int(path[-13:-5])
         assert order[label] == NUMBERS[TRUTH[number - 1]]
-    assert dataset.read(tmp_path / "data").classes[0].startswith("n01440764")
+    assert lists.read(tmp_path / "data").classes[0].startswith("n01440764")
 
 
 def test_neither_archives_nor_tree_is_a_sentence(tmp_path):

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from twofour.data import dataset
+from twofour.data import lists
 from twofour.network import weights
 from twofour.system.errors import TwoFourError
 from twofour.train import parallel
@@ -19,6 +19,7 @@ import pandas as pd
 import psutil
 import pytest
 from conftest import SCRIPTS, TINY, make_images, merged, program
+from plans import plan
 
 # Without the first epochs' high rate, so that rounding differences do not grow.
 ONE = {"train": {"batch_size": 8, "epochs": 4, "learning_rate": 0.2}}
@@ -123,22 +124,18 @@ def test_validation_counts_each_image_once_with_uneven_and_empty_parts(tmp_path)
 
 def accuracy(data, out) -> float:
     from twofour import config
-    from twofour.data.loader import Loader
+    from twofour.data.loader import Loader, Pipeline
     from twofour.network import architecture
-    from twofour.network import inference as programs
-    from twofour.train import training_graph as programs
+    from twofour.network.inference import Inference
     from twofour.train.metrics import Tally
 
-    settings, images = config.validated(TINY), dataset.read(data)
-    network = architecture.resnet(settings["model"], len(images.classes))
-    built = programs.build(network, settings["data"], "cpu")
-    place, scope = paddle.CPUPlace(), paddle.static.Scope()
-    executor = paddle.static.Executor(place)
-    executor.run(built.startup, scope=scope)
-    weights.write_scope(weights.load(out / "model.pdparams"), place, scope)
-    predict = built.predictor(executor, scope)
+    settings, images = config.validated(TINY), lists.read(data)
+    network = architecture.resnet(settings.model, len(images.classes))
+    predict = Inference(network, settings.data.image_size, "cpu")
+    predict.load(weights.load(out / "model.pdparams"))
     tally = Tally(images.val[1])
-    loader = Loader(images.val[0], 3, settings["data"], 3, training=False, threads=1)
+    pipeline = Pipeline(settings.data, 3, 3, training=False, threads=1)
+    loader = Loader(images.val[0], pipeline)
     for batch, positions in loader.epoch():
         tally.add(predict(batch), positions)
     return tally.result()["top1"]
@@ -231,14 +228,14 @@ def test_no_process_outlives_the_one_that_started_them(prepared, tmp_path):
 
 def test_processes_that_begin_differently_are_refused():
     """As when a slow file system shows one of them an older checkpoint, or GPUs draw otherwise."""
-    from twofour.train.loop import Training
+    from twofour.train.state import State
 
     def begun(others):
-        run = Training.__new__(Training)
+        run = State.__new__(State)
         run.epoch, run.step, run.out = 2, 5, "out"
         run._conv_weights = lambda: {"w": np.ones(3, np.float32)}
-        run.group = parallel.Group()
-        run.group.gather = lambda mine: [mine, *others]
+        run.plan = plan(group=parallel.Group())
+        run.plan.group.gather = lambda mine: [mine, *others]
         return run
 
     begun([np.array([2, 5, 3.0])])._require_agreement()
@@ -263,16 +260,15 @@ def test_failed_processes_leave_no_environment_on_the_disk(prepared, tmp_path):
 
 
 def test_sums_are_divided_among_another_number_of_processes():
-    from twofour.network import inference as programs
-    from twofour.train import training_graph as programs
-    from twofour.train.loop import _local_state
+    from twofour.train import training_graph as graphs
+    from twofour.train.state import _local_state
 
     two = [
-        {programs.LOSS_SUM: np.ones(1) * n, programs.FINITE_STEPS: np.ones(1) * 10, "x": np.ones(1)}
+        {graphs.LOSS_SUM: np.ones(1) * n, graphs.FINITE_STEPS: np.ones(1) * 10, "x": np.ones(1)}
         for n in (3, 5)
     ]
     one = _local_state(two, parallel.Group(0, 1))
-    assert (one[programs.LOSS_SUM], one[programs.FINITE_STEPS], one["x"]) == (8, 20, 1)
+    assert (one[graphs.LOSS_SUM], one[graphs.FINITE_STEPS], one["x"]) == (8, 20, 1)
 
 
 def test_group_exchanges_numbers_and_texts():

@@ -2,7 +2,7 @@
 
 import itertools
 
-from twofour.sparse import masks, pattern
+from twofour.sparse import masks, pattern, prune
 
 import numpy as np
 import pytest
@@ -102,9 +102,9 @@ def test_kept_magnitude_orders_the_algorithms(kind):
 
 def test_prune_leaves_other_weights_and_kept_values_alone():
     both = {name: weights((8, 8), "normal") for name in ("conv2d_1.w_0", "conv2d_10.w_0")}
-    pruned, masks = masks.prune(both, ["conv2d_1.w_0"], "mask_1d")
-    assert list(masks) == ["conv2d_1.w_0"]
-    mask = masks["conv2d_1.w_0"]
+    pruned, kept = prune.prune(both, ["conv2d_1.w_0"], "mask_1d")
+    assert list(kept) == ["conv2d_1.w_0"]
+    mask = kept["conv2d_1.w_0"]
     assert np.array_equal(pruned["conv2d_1.w_0"][mask], both["conv2d_1.w_0"][mask])
     assert np.count_nonzero(pruned["conv2d_1.w_0"]) == 32
     assert pruned["conv2d_1.w_0"].dtype == np.float32

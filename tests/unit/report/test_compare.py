@@ -1,5 +1,6 @@
 """The words under the table follow from the table."""
 
+from twofour import models
 from twofour.report import compare
 
 import numpy as np
@@ -17,7 +18,13 @@ def row(model, backend="tensorrt_sparse", batch=8, top1=90.0, speed=1.0, spread=
 
 
 def words(*rows):
-    return compare.words(pd.DataFrame(rows)[compare.COLUMNS])
+    return compare.words(table(*rows))
+
+
+def table(*rows):
+    branches = list(dict.fromkeys(m.partition("/")[2] for r in rows if "/" in (m := r["model"])))
+    frame = pd.DataFrame(rows)[compare.COLUMNS]
+    return compare.Table(frame, models.table(branches or "mask_1d"))
 
 
 def test_gain_is_told_with_its_place_and_without_copies():
@@ -75,14 +82,14 @@ def test_fastest_backend_is_named_for_each_batch_size():
 
 
 def test_columns_that_nothing_was_measured_of_are_not_shown():
-    without = pd.DataFrame([row("dense")])[compare.COLUMNS]
+    without = table(row("dense"))
     assert "GPU alone" not in compare.headings(without)
-    with_gpu = pd.DataFrame([row("dense", device_speedup=1.0)])[compare.COLUMNS]
+    with_gpu = table(row("dense", device_speedup=1.0))
     assert "GPU alone" in compare.headings(with_gpu)
     assert "GPU alone" in compare.markdown(with_gpu, "")
 
 
 def test_notes_of_equal_backends_are_joined():
     rows = [row("dense", b, note="dense kernels") for b in ("paddle", "onnxruntime")]
-    notes = compare.notes(pd.DataFrame(rows)[compare.COLUMNS])
+    notes = compare.notes(table(*rows))
     assert notes[0] == "paddle and onnxruntime: dense kernels."

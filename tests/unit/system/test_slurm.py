@@ -126,16 +126,18 @@ def test_a_stop_that_was_asked_for_puts_nothing_back(prepared, scontrol, tmp_pat
 
 def test_without_a_single_step_a_job_is_not_put_back_for_ever():
     from twofour.system.cli import Interrupted
-    from twofour.train import parallel
-    from twofour.train.loop import Training
+    from twofour.train import stopping
+    from twofour.train.state import State
+
+    from plans import plan
 
     def interrupted(begun, number):
-        run = Training.__new__(Training)
-        run.group, run.epoch, run.step, run._begun = parallel.Group(), 2, 5, begun
-        run._save = lambda: None
+        run = State.__new__(State)
+        run.plan, run.epoch, run.step, run.begun = plan(), 2, 5, begun
+        run.save = lambda: None
         run.writer = type("Writer", (), {"wait": lambda self: None})()
         with pytest.raises(Interrupted) as raised:
-            run._interrupt(number)
+            stopping.interrupt(run, number)
         return raised.value
 
     assert interrupted((2, 4), slurm.TIME_IS_NEARLY_UP).again

@@ -1,0 +1,172 @@
+"""What reruns when: which stages see which key, and which modules decide what they make.
+
+All that follows from a stage reruns with it, which is Snakemake's part (tests/workflow).
+"""
+
+import sys
+
+from twofour import config, stages
+from twofour.deploy import backends
+from twofour.system import codehash, sections
+
+import pytest
+
+# These see the whole configuration.
+ALWAYS = {"doctor", "provenance"}
+TRAIN = {"train"}
+INPUT = {"train", "export", "reference", "evaluate", "benchmark"}
+CHOICE = {"permute", "prune"}
+NETWORK = {"train", "permute", "prune", "export", "reference"}
+MACHINE = {"train", "build", "build_for_batches", "reference", "evaluate", "benchmark"}
+LISTS = {"prepare_dataset"}
+DEPLOYED = {"compare", "plot", "report"}
+
+KEYS = {
+    "run": ("other", set()),  # names another folder
+    "seed": (7, {"prepare_dataset", "train", "permute"}),
+    "data.source": ("ilsvrc2012", LISTS),
+    "data.root": ("elsewhere", {*LISTS, "unpack_imagenet"}),
+    "data.val_fraction": (0.3, LISTS),
+    "data.max_rejected": (0.3, LISTS),
+    "data.image_size": (24, {*INPUT, "permute"}),
+    "data.train_size": ([[1, 24], [2, 32]], TRAIN),
+    "data.decoder": ("cpu", INPUT - {"export"}),
+    "data.decoder_load": (0.5, INPUT - {"export"}),
+    "data.prefetch": (3, INPUT - {"export"}),
+    "data.resize": (400, {*INPUT, "permute"}),
+    "data.crop_area": ([0.7, 1.0], TRAIN),
+    "data.crop_ratio": ([1.0, 1.0], TRAIN),
+    "data.flip": (False, TRAIN),
+    "data.mean": ([0.5, 0.5, 0.5], INPUT),
+    "data.std": ([0.5, 0.5, 0.5], INPUT),
+    "model.name": ("resnet101", NETWORK),
+    "model.width": (0.25, NETWORK),
+    "model.blocks": ([1, 1, 1, 2], NETWORK),
+    "model.input_channels": (4, {*NETWORK, "evaluate", "benchmark"}),
+    "train.epochs": (30, TRAIN),
+    "train.batch_size": (4, TRAIN),
+    "train.learning_rate": (0.5, TRAIN),
+    "train.warmup_epochs": (1, TRAIN),
+    "train.momentum": (0.9, TRAIN),
+    "train.weight_decay": (0.0, TRAIN),
+    "train.label_smoothing": (0.0, TRAIN),
+    "train.precision": ("fp32", TRAIN),
+    "train.loss_scale": (64, TRAIN),
+    "train.dynamic_loss_scaling": (False, TRAIN),
+    "train.layout": ("NHWC", TRAIN),
+    "train.accumulation": (2, TRAIN),
+    "train.ema": (0.99, TRAIN),
+    "train.init": ("weights.pdparams", TRAIN),
+    "train.checkpoint_minutes": (1, TRAIN),
+    "sparsity.algorithm": ("mask_2d_best", {"list_models"}),
+    "sparsity.include": (["layer*"], CHOICE),
+    "sparsity.exclude": (["stem.conv.weight"], CHOICE),
+    "sparsity.permute": (True, set()),  # decides which rules there are
+    "sparsity.require_learnt": (False, CHOICE),
+    "deploy.backends": (["paddle"], DEPLOYED),
+    "deploy.precisions": (["fp32", "bf16"], DEPLOYED),
+    "evaluation.batch_size": (9, {"build_for_batches", "reference", "evaluate"}),
+    "evaluation.tolerance": ({"fp32": 0.01}, {"evaluate"}),
+    "benchmark.batch_sizes": ([1], {"build_for_batches", "compare"}),
+    "benchmark.warmup": (2, {"benchmark"}),
+    "benchmark.steps": (6, {"benchmark"}),
+    "accept.max_top1_drop": (90, {"accept"}),
+    "hardware.device": ("cpu", MACHINE),
+    "hardware.threads": (2, MACHINE),
+    "hardware.gpus": (2, TRAIN),
+    "hardware.cpu_processes": (2, TRAIN),
+    "hardware.nodes": (2, TRAIN),
+    "hardware.environment": (sys.prefix, set()),
+    "hardware.container": ("docker://image", set()),
+}
+
+
+def test_the_table_knows_every_key():
+    whole = config.validated({})
+    keys = set()
+    for name in sections.names(config.Config):
+        value = getattr(whole, name)
+        inner = sections.names(type(value)) if isinstance(value, sections.Section) else None
+        keys |= {f"{name}.{key}" for key in inner} if inner else {name}
+    assert keys == set(KEYS)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_changed_key_is_seen_by_exactly_its_stages(key):
+    value, expected = KEYS[key]
+    section, _, name = key.partition(".")
+    before = config.validated({})
+    after = config.validated({section: {name: value}} if name else {section: value})
+    changed = {s for s in stages.STAGES if stages.settings(s, before) != stages.settings(s, after)}
+    assert changed == expected | ALWAYS
+
+
+TRAINING = {"train"}
+INFERENCE = {"train", "permute", "reference", "export"}
+MODULES = {
+    # plumbing
+    "system.progress": set(),
+    "system.cli": set(),
+    "system.errors": set(),
+    "system.files": set(),
+    "system.slurm": set(),
+    "system.hardware": set(),
+    "data.records": set(),
+    "data.culprit": set(),
+    "train.display": set(),
+    "train.health": set(),
+    "train.launch": set(),
+    "train.stopping": set(),
+    "train.checkpoint": set(),
+    "train.settings": set(),
+    "config": set(),
+    "stages": set(),
+    # what decides
+    "train.loop": TRAINING,
+    "train.state": TRAINING,
+    "train.updater": TRAINING,
+    "train.training_graph": TRAINING,
+    "train.amp": TRAINING,
+    "train.recipe": TRAINING,
+    "train.parallel": TRAINING,
+    "train.metrics": {"train", "prune", "permute", "evaluate"},
+    "data.loader": {"train", "reference", "evaluate", "benchmark"},
+    "data.images": {"prepare_dataset"},
+    "data.dataset": {"prepare_dataset"},
+    "data.imagenet": {"unpack_imagenet"},
+    "data.digits": {"make_digits"},
+    "network.inference": INFERENCE,
+    "sparse.masks": {"prune", "permute"},
+    "sparse.permute": {"permute"},
+    "sparse.check": {"check"},
+    "deploy.export": {"export"},
+    "deploy.evaluate": {"evaluate"},
+    "deploy.benchmark": {"benchmark"},
+    "deploy.reference": {"reference", "evaluate"},
+    "report.compare": {"compare", "plot", "report", "accept"},
+    "report.plot": {"plot"},
+    "report.page": {"report"},
+    "report.provenance": {"provenance"},
+}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_changed_module_counts_for_exactly_its_stages(module):
+    """The hash of a stage is over the files of its closure, and nothing else."""
+    counted = set()
+    for name in stages.STAGES:
+        program = codehash.SCRIPTS / f"{name}.py"
+        roots = stages.STAGES[name].code or ((program,) if program.is_file() else ())
+        if roots and name != "doctor" and module in codehash.closure(*roots):
+            counted.add(name)
+    assert counted == MODULES[module]
+
+
+@pytest.mark.parametrize("name", backends.NAMES)
+def test_a_backend_counts_where_it_is_used(name):
+    module = f"deploy.backends.{name}"
+    other = "deploy.backends.openvino" if name != "openvino" else "deploy.backends.paddle"
+    for stage in ("build", "evaluate", "benchmark"):
+        program = codehash.SCRIPTS / f"{stage}.py"
+        assert module in codehash.closure(program, module)
+        assert other not in codehash.closure(program, module)

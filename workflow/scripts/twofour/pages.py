@@ -1,0 +1,107 @@
+"""Pages that are made from the code, so that they cannot drift from it.
+
+The JSON schema, config/README.md and docs/backends.md. ``make pages`` writes them
+(``python -m twofour.pages``); a test compares them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from . import config
+from .deploy import backends
+from .system import codehash, files
+
+ROOT = codehash.SCRIPTS.parents[1]
+SCHEMA = "workflow/schemas/config.schema.yaml"
+KEYS = "config/README.md"
+BACKENDS = "docs/backends.md"
+
+_MADE = "Made from the code by make pages; edit it there."
+
+
+def pages() -> dict[str, str]:
+    """{path in the repository: text} of all pages."""
+    return {SCHEMA: schema_page(), KEYS: keys_page(), BACKENDS: backends_page()}
+
+
+def schema_page() -> str:
+    """The JSON schema, for editors and for whoever wants to check a file without us."""
+    head = f"# {_MADE} The sections stand in twofour/*/settings.py.\n"
+    return head + yaml.safe_dump(config.schema(), sort_keys=False, allow_unicode=True, width=100)
+
+
+def keys_page() -> str:
+    """Every key of the configuration: meaning, what is allowed, default."""
+    properties = config.schema()["properties"]
+    top = {name: node for name, node in properties.items() if "properties" not in node}
+    parts = [
+        f"<!-- {_MADE} -->\n\n# Every key of the configuration\n\n"
+        "`make run` uses `config.yaml`, the demo; `make run CONFIG=my.yaml` uses another file, which "
+        "stands\nalone: a key that it leaves out has the default below, not the demo's value. Single "
+        "keys can be set\non the command line: `snakemake --config run=other train='{\"epochs\": 3}'`."
+        "\nEverything is checked before anything runs. For editors there is a JSON schema,\n"
+        "`workflow/schemas/config.schema.yaml`.\n",
+        _table(top, ""),
+    ]
+    for name, node in properties.items():
+        if "properties" in node:
+            parts.append(f"## {name}\n\n{_table(node['properties'], f'{name}.')}")
+    return "\n".join(parts)
+
+
+def _table(properties: dict[str, Any], prefix: str) -> str:
+    lines = ["| key | meaning | allowed | default |", "|---|---|---|---|"]
+    for key, node in _leaves(properties, prefix):
+        meaning = node["description"][0].upper() + node["description"][1:]
+        default = json.dumps(node["default"])
+        lines.append(f"| `{key}` | {meaning} | {config.allowed(node)} | `{default}` |")
+    return "\n".join(lines) + "\n"
+
+
+def _leaves(properties: dict[str, Any], prefix: str) -> Iterator[tuple[str, dict]]:
+    for name, node in properties.items():
+        if "properties" in node:
+            yield from _leaves(node["properties"], f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", node
+
+
+def backends_page() -> str:
+    """What each backend can do."""
+    lines = [
+        f"<!-- {_MADE} -->\n\n# Backends\n",
+        "`deploy.backends` lists those that are built, evaluated and benchmarked; each is used in "
+        "those of\n`deploy.precisions` that it has. What this machine lacks is said before anything "
+        "runs.\n",
+        "| backend | runs on | precisions | sparse kernels | built for batch sizes | reads | needs |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in backends.NAMES:
+        about = backends.about(name)
+        cells = (
+            f"`{name}`",
+            about.summary,
+            about.precision_words,
+            "yes" if about.sparse_kernels else "no",
+            "yes" if about.for_batches else "no",
+            ", ".join(about.reads),
+            ", ".join(about.packages),
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Write all pages."""
+    for path, text in pages().items():
+        files.write_text(ROOT / path, text)
+
+
+if __name__ == "__main__":
+    main()
