@@ -131,6 +131,23 @@ def prepared(images, tmp_path_factory) -> Path:
     return out
 
 
+@pytest.fixture(scope="session")
+def dense(prepared, tmp_path_factory) -> Path:
+    """The results of a training of the tiny configuration."""
+    out = tmp_path_factory.mktemp("dense")
+    program("train.py", "--config", json.dumps(TINY), "--data", prepared, "--out", out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def pruned(dense, tmp_path_factory) -> Path:
+    """The same network, pruned."""
+    out = tmp_path_factory.mktemp("pruned")
+    weights = dense / "model.pdparams"
+    program("prune.py", "--config", json.dumps(TINY), "--weights", weights, "--out", out)
+    return out
+
+
 @pytest.fixture
 def tiny() -> dict:
     return config.validated(TINY)

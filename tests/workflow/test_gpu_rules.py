@@ -8,8 +8,8 @@ from twofour.data import lists
 
 import pytest
 import yaml
+from archives import WORDS, deliver
 from conftest import ROOT, TINY, make_images, merged, named_rules, snakemake
-from test_imagenet import WORDS, deliver
 
 pytestmark = pytest.mark.workflow
 DENSE = "results/small/dense/model.pdparams"

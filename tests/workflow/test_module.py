@@ -1,4 +1,4 @@
-"""Another workflow imports ours, from a folder and from a git repository, and keeps its own ways."""
+"""Another workflow imports ours, from a folder and from a git repository, and stays as it was."""
 
 import os
 import shutil

@@ -17,14 +17,7 @@ import pytest
 from conftest import TINY, merged
 from conftest import program as run_program
 from plans import plan
-from test_training import pruned, rows, started, state, train  # noqa: F401 (a fixture)
-
-
-@pytest.fixture(scope="module")
-def dense(prepared, tmp_path_factory):
-    out = tmp_path_factory.mktemp("dense")
-    train(prepared, out)
-    return out
+from trainings import rows, started, state, train
 
 
 def step_program(accumulation=1, layout="NCHW", **train_settings):
@@ -100,7 +93,7 @@ def test_decay_grows_to_the_one_that_is_asked_for():
     assert recipe.ema_decay(10**6, 0.999) == 0.999
 
 
-def test_averaged_weights_are_what_is_saved_and_stay_sparse(prepared, pruned, tmp_path):  # noqa: F811
+def test_averaged_weights_are_what_is_saved_and_stay_sparse(prepared, pruned, tmp_path):
     changes = {"train": {"ema": 0.9, "epochs": 4}}
     train(prepared, tmp_path / "averaged", changes, start=pruned)
     train(prepared, tmp_path / "plain", {"train": {"epochs": 4}}, start=pruned)

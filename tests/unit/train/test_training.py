@@ -2,9 +2,6 @@
 
 import json
 import signal
-import subprocess
-import sys
-import time
 
 from twofour.network import weights
 from twofour.sparse import pattern
@@ -12,46 +9,7 @@ from twofour.sparse import pattern
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SCRIPTS, TINY, merged, program
-
-
-def train(prepared, out, *changes, start=None, check=True):
-    extra = ["--start", start] if start else []
-    config = json.dumps(merged(TINY, *changes))
-    return program(
-        "train.py", "--config", config, "--data", prepared, "--out", out, *extra, check=check
-    )
-
-
-def state(folder):
-    return (folder / "model.pdparams").read_bytes()
-
-
-def rows(folder):
-    table = pd.read_csv(folder / "metrics.csv")
-    return table.drop(columns=["img_s", "data_time_s", "compute_time_s"]).to_csv(index=False)
-
-
-@pytest.fixture(scope="module")
-def dense(prepared, tmp_path_factory):
-    out = tmp_path_factory.mktemp("dense")
-    train(prepared, out)
-    return out
-
-
-@pytest.fixture(scope="module")
-def pruned(dense, tmp_path_factory):
-    out = tmp_path_factory.mktemp("pruned")
-    program(
-        "prune.py",
-        "--config",
-        json.dumps(TINY),
-        "--weights",
-        dense / "model.pdparams",
-        "--out",
-        out,
-    )
-    return out
+from trainings import rows, started, state, train
 
 
 def test_record_and_rows(dense):
@@ -80,21 +38,6 @@ def whole(prepared, tmp_path_factory):
     out = tmp_path_factory.mktemp("whole")
     train(prepared, out, LONGER)
     return out
-
-
-def started(prepared, out, *changes):
-    """A training in the background, given back as soon as it has written a checkpoint."""
-    command = [
-        sys.executable,
-        str(SCRIPTS / "train.py"),
-        "--config",
-        json.dumps(merged(TINY, *changes)),
-    ]
-    command += ["--data", str(prepared), "--out", str(out)]
-    job = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while not list(out.glob("checkpoints/step*.npz")) and job.poll() is None:
-        time.sleep(0.005)
-    return job
 
 
 def test_interrupted_and_resumed_equals_uninterrupted(whole, prepared, tmp_path):

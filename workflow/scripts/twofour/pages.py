@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -36,19 +35,21 @@ def schema_page() -> str:
     return head + yaml.safe_dump(config.schema(), sort_keys=False, allow_unicode=True, width=100)
 
 
+_KEYS_HEAD = """# Every key of the configuration
+
+`make run` uses `config.yaml`, the demo; `make run CONFIG=my.yaml` uses another file, which stands
+alone: a key that it leaves out has the default below, not the demo's value. Single keys can be set
+on the command line: `snakemake --config run=other train='{"epochs": 3}'`.
+Everything is checked before anything runs. For editors there is a JSON schema,
+`workflow/schemas/config.schema.yaml`.
+"""
+
+
 def keys_page() -> str:
     """Every key of the configuration: meaning, what is allowed, default."""
     properties = config.schema()["properties"]
     top = {name: node for name, node in properties.items() if "properties" not in node}
-    parts = [
-        f"<!-- {_MADE} -->\n\n# Every key of the configuration\n\n"
-        "`make run` uses `config.yaml`, the demo; `make run CONFIG=my.yaml` uses another file, which "
-        "stands\nalone: a key that it leaves out has the default below, not the demo's value. Single "
-        "keys can be set\non the command line: `snakemake --config run=other train='{\"epochs\": 3}'`."
-        "\nEverything is checked before anything runs. For editors there is a JSON schema,\n"
-        "`workflow/schemas/config.schema.yaml`.\n",
-        _table(top, ""),
-    ]
+    parts = [f"<!-- {_MADE} -->\n\n{_KEYS_HEAD}", _table(top, "")]
     for name, node in properties.items():
         if "properties" in node:
             parts.append(f"## {name}\n\n{_table(node['properties'], f'{name}.')}")
@@ -72,29 +73,35 @@ def _leaves(properties: dict[str, Any], prefix: str) -> Iterator[tuple[str, dict
             yield f"{prefix}{name}", node
 
 
+_BACKENDS_HEAD = """# Backends
+
+`deploy.backends` lists those that are built, evaluated and benchmarked; each is used in those of
+`deploy.precisions` that it has. What this machine lacks is said before anything runs.
+"""
+_COLUMNS = (
+    *("backend", "runs on", "precisions", "sparse kernels", "built for batch sizes"),
+    *("reads", "needs"),
+)
+
+
 def backends_page() -> str:
     """What each backend can do."""
-    lines = [
-        f"<!-- {_MADE} -->\n\n# Backends\n",
-        "`deploy.backends` lists those that are built, evaluated and benchmarked; each is used in "
-        "those of\n`deploy.precisions` that it has. What this machine lacks is said before anything "
-        "runs.\n",
-        "| backend | runs on | precisions | sparse kernels | built for batch sizes | reads | needs |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    rows: list[tuple[str, ...]] = [_COLUMNS, ("---",) * len(_COLUMNS)]
     for name in backends.NAMES:
         about = backends.about(name)
-        cells = (
-            f"`{name}`",
-            about.summary,
-            about.precision_words,
-            "yes" if about.sparse_kernels else "no",
-            "yes" if about.for_batches else "no",
-            ", ".join(about.reads),
-            ", ".join(about.packages),
+        rows.append(
+            (
+                f"`{name}`",
+                about.summary,
+                about.precision_words,
+                "yes" if about.sparse_kernels else "no",
+                "yes" if about.for_batches else "no",
+                ", ".join(about.reads),
+                ", ".join(about.packages),
+            )
         )
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    lines = [f"| {' | '.join(row)} |\n" for row in rows]
+    return f"<!-- {_MADE} -->\n\n{_BACKENDS_HEAD}\n{''.join(lines)}"
 
 
 def main() -> None:

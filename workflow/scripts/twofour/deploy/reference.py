@@ -18,7 +18,7 @@ from .backends import Predictor
 
 
 def infer(network: Predictor, loader: Loader, classes: int) -> np.ndarray:
-    """What ``network`` says of all images of ``loader``: [images, classes] float32, in their order."""
+    """Probabilities [images, classes] float32 of all images of ``loader``, in their order."""
     result = np.full((loader.images, classes), np.nan, np.float32)
     with progress.bar(loader.steps, "reference", "batch") as bar:
         for batch, positions in loader.epoch():

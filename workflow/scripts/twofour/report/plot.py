@@ -105,8 +105,9 @@ def draw_models(table: Table, path: Path) -> None:
     looks = {m.name: {"color": m.colour, "hatch": HATCHES[numbers[m.branch]]} for m in table.models}
     names = list(looks)
     cases = table.frame.groupby(["backend", "precision"], sort=False)
-    wide = min(3, 1 + len(cases))
-    high = -(-(1 + len(cases)) // wide)
+    count = 1 + len(cases)
+    wide = count if count <= 4 else 3
+    high = -(-count // wide)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(3.7 * wide, 3.8 * high))
         first, *rest = figure.subplots(high, wide, squeeze=False).ravel()

@@ -1,0 +1,43 @@
+"""Trainings as a user runs them, and what of their results must be repeatable."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import pandas as pd
+from conftest import SCRIPTS, TINY, merged, program
+
+
+def train(prepared, out, *changes, start=None, check=True):
+    extra = ["--start", start] if start else []
+    config = json.dumps(merged(TINY, *changes))
+    return program(
+        "train.py", "--config", config, "--data", prepared, "--out", out, *extra, check=check
+    )
+
+
+def state(folder):
+    return (folder / "model.pdparams").read_bytes()
+
+
+def rows(folder):
+    table = pd.read_csv(folder / "metrics.csv")
+    return table.drop(columns=["img_s", "data_time_s", "compute_time_s"]).to_csv(index=False)
+
+
+def started(prepared, out, *changes):
+    """A training in the background, given back as soon as it has written a checkpoint."""
+    command = [
+        sys.executable,
+        str(SCRIPTS / "train.py"),
+        "--config",
+        json.dumps(merged(TINY, *changes)),
+    ]
+    command += ["--data", str(prepared), "--out", str(out)]
+    job = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not list(out.glob("checkpoints/step*.npz")) and job.poll() is None:
+        time.sleep(0.005)
+    return job
