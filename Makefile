@@ -8,6 +8,7 @@ ENV ?= cpu
 VENV := .venv
 GPU_VENV := .venv-gpu
 BENCH_VENV := .venv-bench
+DOCS_VENV := .venv-docs
 BIN := $(VENV)/bin
 ENVIRONMENTS := $(VENV)/.installed $(if $(filter gpu,$(ENV)),$(GPU_VENV)/.installed)
 ifeq ($(filter cpu gpu,$(ENV)),)
@@ -18,7 +19,8 @@ GIVEN_CONFIG := $(if $(CONFIG),--configfile "$(CONFIG)")
 IN_GPU_ENV := $(if $(filter gpu,$(ENV)),--config 'hardware={"environment": "$(CURDIR)/$(GPU_VENV)"}')
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake
 
-.PHONY: run doctor gpu-environment test test-faults bench lint clean lock unlock configuration
+.PHONY: run doctor gpu-environment test test-faults bench lint pages docs hooks clean lock unlock \
+    configuration
 
 run: $(ENVIRONMENTS) configuration
 	@$(SNAKEMAKE) $(GIVEN_CONFIG) $(IN_GPU_ENV)
@@ -48,14 +50,27 @@ lint: $(VENV)/.installed
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/snakefmt --check Snakefile workflow/rules
+	@$(BIN)/mypy
 	@$(SNAKEMAKE) --lint
+
+# Pages that are made from the code: the schema, config/README.md, docs/backends.md.
+pages: $(VENV)/.installed
+	@$(BIN)/python -m twofour.pages
+
+# The pages as a site in site/, without network; a dead link is an error.
+docs: $(DOCS_VENV)/.installed
+	@NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --quiet --clean
+
+# The quick checks before each commit.
+hooks: $(VENV)/.installed
+	@$(BIN)/pre-commit install
 
 # After a crash Snakemake may find the folder locked by a run that is no more.
 unlock: $(VENV)/.installed
 	@$(SNAKEMAKE) --unlock
 
 clean:
-	rm -rf results .snakemake .pytest_cache .ruff_cache
+	rm -rf results site .snakemake .pytest_cache .ruff_cache .mypy_cache
 
 $(VENV)/.installed: envs/cpu/requirements.txt envs/setup.sh
 	@sh envs/setup.sh "$(PYTHON)" "$(VENV)" cpu
@@ -66,6 +81,9 @@ $(GPU_VENV)/.installed: envs/gpu/requirements.txt envs/gpu/environment.post-depl
 $(BENCH_VENV)/.installed: envs/cpu/requirements.txt benchmarks/requirements.txt envs/setup.sh
 	@sh envs/setup.sh "$(PYTHON)" "$(BENCH_VENV)" bench
 
+$(DOCS_VENV)/.installed: envs/docs/requirements.txt envs/setup.sh
+	@sh envs/setup.sh "$(PYTHON)" "$(DOCS_VENV)" docs
+
 # Needs uv (https://docs.astral.sh/uv/).
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -74,5 +92,7 @@ lock:
 	uv pip compile --python-version 3.10 --python-platform x86_64-manylinux_2_28 --generate-hashes \
 	    --no-emit-index-url --no-header --no-annotate --quiet \
 	    envs/gpu/requirements.in -o envs/gpu/requirements.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-header --no-annotate --quiet envs/docs/requirements.in -o envs/docs/requirements.txt
 	python3 envs/conda.py cpu 3.11
 	python3 envs/conda.py gpu 3.10

@@ -1,10 +1,11 @@
 #!/bin/sh
-# Make the virtual environment: setup.sh PYTHON FOLDER KIND, with KIND cpu, gpu or bench
+# Make the virtual environment: setup.sh PYTHON FOLDER KIND, with KIND cpu, gpu, bench or docs
 # One sentence says what is missing, where something is.
 python=$1 folder=$2 kind=$3
 requirements=envs/$kind/requirements.txt
 [ "$kind" != bench ] || requirements=envs/cpu/requirements.txt # and the benchmarks' peers
 case $kind in
+docs) versions="3.11 3.12" variable=PYTHON size="100 MB" why="the pages are built with the Python of the workflow" ;;
 gpu) versions="3.10" variable=GPU_PYTHON size="8 GB" why="TensorRT 8.5.3 exists for Python 3.10, and for no later one" ;;
 *) versions="3.11 3.12" variable=PYTHON size="1.5 GB" why="PaddlePaddle 2.6 and Snakemake 9 both exist for 3.11 and 3.12 only" ;;
 esac
@@ -34,7 +35,8 @@ rm -rf "$folder"
 "$folder/bin/pip" install --quiet --disable-pip-version-check --require-hashes --no-deps -r "$requirements" ||
     fail "installation failed, see above; run the same command again when the cause is gone"
 # The package itself, as a link to this folder, so that a change of the code counts at once.
-"$folder/bin/pip" install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . ||
+[ "$kind" = docs ] ||
+    "$folder/bin/pip" install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . ||
     fail "the package twofour could not be installed, see above"
 if [ "$kind" = gpu ]; then
     sh envs/gpu/environment.post-deploy.sh "$folder" || exit 1

@@ -12,7 +12,7 @@ from twofour.system import codehash, sections
 import pytest
 
 # These see the whole configuration.
-ALWAYS = {"doctor", "provenance"}
+ALWAYS = {"doctor", "record_provenance"}
 TRAIN = {"train"}
 INPUT = {"train", "export", "reference", "evaluate", "benchmark"}
 CHOICE = {"permute", "prune"}
@@ -146,7 +146,7 @@ MODULES = {
     "report.compare": {"compare", "plot", "report", "accept"},
     "report.plot": {"plot"},
     "report.page": {"report"},
-    "report.provenance": {"provenance"},
+    "report.provenance": {"record_provenance"},
 }
 
 

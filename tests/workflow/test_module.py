@@ -83,6 +83,8 @@ def test_another_workflow_imports_this_one(kind, tmp_path, repository):
     assert path == os.environ["PATH"]  # nothing of ours before the commands of its rules
     assert leaked == ["tied:"]
     assert run(folder, "-n") == set()
+    # A key of the importing workflow is none of ours.
+    assert run(folder, "-n", "--config", "train=5") == set()
     # The whole chain can be asked for by the name of our target.
     wanted = run(folder, "-n", "twofour_all")
     assert {"twofour_train_sparse", "twofour_compare", "twofour_report"} <= wanted

@@ -132,7 +132,7 @@ def test_disagreement_beyond_the_tolerance_fails(run, tmp_path):
             "--build",
             results / "deploy/dense/onnxruntime-fp32",
         ),
-        *("--weights", results / "pruned/model.pdparams", "--out", tmp_path / "out.json"),
+        *("--reference", results / "reference/pruned.npz", "--out", tmp_path / "out.json"),
         check=False,
         cwd=run,
     )
@@ -225,7 +225,7 @@ def test_second_run_starts_no_job_and_touching_reruns_nothing(run):
 
 
 # What follows from a rule. Which stages see which key and which module: tests/unit/test_stages.py.
-REPORTED = {"provenance", "report"}
+REPORTED = {"record_provenance", "report"}
 COMPARED = {"compare", "plot", *REPORTED}
 MEASURED = {"evaluate", "benchmark", *COMPARED}
 DEPLOYED = {"export", "check", "build", "reference", *MEASURED}

@@ -28,7 +28,7 @@ from twofour.sparse import layers
 from twofour.system import hardware, slurm
 from twofour.system.errors import TwoFourError
 
-MODULE = workflow.modifier.is_module  # another workflow imports this one
+MODULE = not workflow.modifier.is_main_snakefile()  # another workflow imports this one
 
 try:
     if not MODULE:  # whose command line sets keys of its own
@@ -57,12 +57,12 @@ if isinstance(BASE, LocalSourceFile):
 
 # Jobs start as sh "$TWOFOUR" PROGRAM …, see start.sh. They find it by the environment: with a path in
 # the rules a moved repository would rerun all, and a prefix would reach the rules of others.
-os.environ["TWOFOUR"] = str(SCRIPTS / "start.sh")
-os.environ["TWOFOUR_GPU_ENV"] = os.path.abspath(CONFIG.hardware.environment or "") * bool(
-    CONFIG.hardware.environment
-)
-os.environ["TWOFOUR_PYTHON"] = (
-    "" if workflow.deployment_settings.deployment_method else sys.executable
+os.environ.update(
+    TWOFOUR=str(SCRIPTS / "start.sh"),
+    TWOFOUR_PYTHON="" if workflow.deployment_settings.deployment_method else sys.executable,
+    TWOFOUR_GPU_ENV=(
+        os.path.abspath(CONFIG.hardware.environment) if CONFIG.hardware.environment else ""
+    ),
 )
 
 # What follows "pruned" and "sparse" in the names of models, and the algorithm that it stands for.

@@ -93,7 +93,7 @@ use rule compare as plot with:
         results=subpath(input.models, parent=True),
 
 
-use rule compare as provenance with:
+use rule compare as record_provenance with:
     input:
         models=TABLE_OF_MODELS,
         table=COMPARISON,
@@ -101,14 +101,14 @@ use rule compare as provenance with:
     output:
         provenance=f"{RESULTS}/{artifacts.PROVENANCE}",
     log:
-        f"{LOGS}/provenance.log",
+        f"{LOGS}/record_provenance.log",
     benchmark:
-        f"{LOGS}/provenance.tsv"
+        f"{LOGS}/record_provenance.tsv"
     localrule: True
     params:
-        program="provenance",
-        config=settings("provenance"),
-        code=code("provenance"),
+        program="record_provenance",
+        config=settings("record_provenance"),
+        code=code("record_provenance"),
         results=subpath(input.models, parent=True),
 
 
@@ -116,7 +116,7 @@ use rule compare as report with:
     input:
         models=TABLE_OF_MODELS,
         table=COMPARISON,
-        provenance=rules.provenance.output.provenance,
+        provenance=rules.record_provenance.output.provenance,
         dataset=DATASET["dataset"],
         sparsity=SPARSITY[PRUNED],
         trainings=[f"{RESULTS}/{name}/{artifacts.TRAINING}" for name in TRAININGS],

@@ -10,7 +10,8 @@ EXPORTED = {
 EXPORTED = {key: f"{RESULTS}/deploy/{{model}}/{name}" for key, name in EXPORTED.items()}
 CHECKED = f"{RESULTS}/deploy/{{model}}/{artifacts.CHECK}"
 BUILT = f"{RESULTS}/deploy/{{model}}/{{backend}}-{{precision}}/{artifacts.BUILD}"
-SUFFIX = {model.name: f"/{model.branch}" if model.branch else "" for model in MODELS}
+# Whose sparsity.json says which layers of a model must be sparse.
+PROMISED_BY = {m.name: m.name if m.kind == PRUNED else m.parent for m in MODELS}
 
 
 rule export:
@@ -44,7 +45,7 @@ rule check:
         parameters=EXPORTED["parameters"],
         onnx=EXPORTED["onnx"],
         sparsity=lambda wildcards: (
-            f"{RESULTS}/{PRUNED}{SUFFIX[wildcards.model]}/{artifacts.SPARSITY}"
+            f"{RESULTS}/{PROMISED_BY[wildcards.model]}/{artifacts.SPARSITY}"
         ),
     output:
         check=CHECKED,

@@ -66,7 +66,7 @@ STAGES: dict[str, Stage] = {
     "list_models": Stage(("sparsity.algorithm",)),
     "compare": Stage(("deploy", "benchmark.batch_sizes")),
     "plot": Stage(("deploy",)),
-    "provenance": Stage(EVERYTHING),
+    "record_provenance": Stage(EVERYTHING),
     "report": Stage(("deploy",)),
     "accept": Stage(("accept",)),
 }

@@ -32,6 +32,7 @@ def export(network: Architecture, state: Mapping[str, np.ndarray], size: int, ou
         paddle.static.save_inference_model(
             str(prefix), [infer.images], [infer.probabilities], infer.executor, program=infer.graph
         )
+        _drop_call_stacks(folder / PADDLE_MODEL)
         _to_onnx(prefix)
         for name in (PADDLE_MODEL, PADDLE_WEIGHTS, ONNX):
             content = (folder / name).read_bytes()
@@ -64,6 +65,23 @@ def description(network: Architecture, data: Data) -> dict:
         },
         "output": {"shape": ["N", network.classes], "meaning": "class probabilities"},
     }
+
+
+def _drop_call_stacks(path: Path) -> None:
+    """Remove from a Paddle model which line of whose code added each operator.
+
+    PaddlePaddle writes that for its own error messages; equal networks then give equal files.
+    """
+    from paddle.base.proto import framework_pb2
+
+    program = framework_pb2.ProgramDesc()
+    program.ParseFromString(path.read_bytes())
+    for block in program.blocks:
+        for op in block.ops:
+            kept = [attribute for attribute in op.attrs if attribute.name != "op_callstack"]
+            del op.attrs[:]
+            op.attrs.extend(kept)
+    path.write_bytes(program.SerializeToString(deterministic=True))
 
 
 def _to_onnx(prefix: Path) -> None:

@@ -15,7 +15,7 @@ def main(options) -> None:
     from twofour.report import provenance
     from twofour.system import sections
 
-    settings = sections.as_dict(stages.load(options.config, "provenance"))
+    settings = sections.as_dict(stages.load(options.config, "record_provenance"))
     results = Path(options.results)
     repository = Path(__file__).resolve().parents[2]
     record = provenance.record(settings, config.compact(settings), results, repository)

@@ -1,0 +1,110 @@
+"""Pages are true where they state defaults and lists."""
+
+import json
+import re
+
+from twofour import artifacts, command, config, stages
+from twofour.deploy import backends
+from twofour.sparse.masks import ALGORITHMS
+
+import pytest
+import yaml
+from conftest import ROOT, SCRIPTS
+
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "config" / "README.md", *DOCS]
+RULES = set(
+    re.findall(
+        r"^(?:rule|use rule \w+ as) (\w+)\b",
+        "\n".join(path.read_text() for path in (ROOT / "workflow").rglob("*.smk")),
+        re.M,
+    )
+)
+
+
+def keys() -> dict[str, object]:
+    """{"train.epochs": default, …}"""
+    found = {}
+    for section, node in config.schema()["properties"].items():
+        for name, child in node.get("properties", {"": node}).items():
+            found[f"{section}.{name}".rstrip(".")] = child["default"]
+    return found
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_keys_that_a_page_names_exist(path):
+    sections = set(config.schema()["properties"])
+    known = {*keys(), *(f"evaluation.tolerance.{p}" for p in backends.PRECISIONS)}
+    for name in re.findall(r"`([a-z]+\.[a-z_]+(?:\.[a-z0-9]+)?)`", path.read_text()):
+        if name.partition(".")[0] in sections and not name.endswith((".json", ".txt")):
+            assert name in known, name
+
+
+def test_recipe_states_the_defaults():
+    """The recipe's table has a number for each of these, in words of its own."""
+    text = (ROOT / "docs" / "recipe.md").read_text()
+    stated = {
+        "train.momentum": "momentum 0.875",
+        "train.learning_rate": "0.256 per 256 images",
+        "train.warmup_epochs": "linear from 0 in 5 epochs",
+        "train.weight_decay": "1/32768",
+        "train.label_smoothing": "0.1",
+        "data.crop_area": "8–100 %",
+        "train.loss_scale": "loss scale 128",
+        "data.resize": "shorter side to 256",
+        "data.image_size": "centre crop of 224",
+    }
+    defaults = keys()
+    for key, words in stated.items():
+        (line,) = [line for line in text.splitlines() if words in line and f"`{key}`" in line]
+        numbers = [eval(n) for n in re.findall(r"\d+(?:\.\d+)?(?:/\d+)?", words.replace("–", " "))]
+        value = defaults[key]
+        wanted = [100 * v for v in value] if key == "data.crop_area" else [value]
+        assert any(number in wanted for number in numbers), line
+
+
+def test_sparsity_page_has_every_algorithm():
+    text = (ROOT / "docs" / "sparsity.md").read_text()
+    assert set(re.findall(r"^\| `(mask_\w+)` \|", text, re.M)) == set(ALGORITHMS)
+
+
+def test_rules_and_programs_share_their_names():
+    programs = {path.stem for path in SCRIPTS.glob("*.py")}
+    trainings = {"train_dense", "train_sparse"}
+    assert {("train" if rule in trainings else rule) for rule in RULES} == programs - {"doctor"}
+    assert programs == set(stages.STAGES) - {"build_for_batches"}
+
+
+def test_rules_that_the_slurm_page_and_profile_name_exist():
+    profile = yaml.safe_load((ROOT / "profiles" / "slurm" / "config.yaml").read_text())
+    assert set(profile["set-resources"]) <= RULES
+    text = (ROOT / "docs" / "slurm.md").read_text()
+    table = text[text.index("| job | cores") :].split("\n\n")[0]
+    named = set(re.findall(r"`(\w+)`", "\n".join(r.split("|")[1] for r in table.splitlines()[2:])))
+    assert named <= RULES and {"train_dense", "benchmark"} <= named
+
+
+def test_results_page_names_the_artifacts():
+    text = (ROOT / "docs" / "results.md").read_text()
+    for name in (artifacts.COMPARISON, artifacts.REPORT, artifacts.MODELS, artifacts.PROVENANCE):
+        assert f"`{name}`" in text
+
+
+def test_readme_commands_exist():
+    text = (ROOT / "README.md").read_text()
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M))
+    named = set(re.findall(r"\bmake ([a-z-]+)", text))
+    assert named and named <= targets
+    assert set(re.findall(r"^twofour (\w+)", text, re.M)) <= set(command.COMMANDS)
+
+
+def test_every_page_is_in_the_site_and_listed_in_its_index():
+    site = (ROOT / "mkdocs.yml").read_text()
+    assert all(path.name in site for path in DOCS)
+    assert json.dumps(site).count(".md") == len(DOCS)
+
+
+def test_links_of_pages_outside_the_site_lead_somewhere():
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md"):
+        for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text()):
+            assert link.startswith("https://") or (path.parent / link).exists(), link
