@@ -5,6 +5,7 @@ import json
 from twofour.network import weights
 from twofour.sparse import pattern
 from twofour.system import hardware
+from twofour.system.settings import Hardware
 
 import pandas as pd
 import pytest
@@ -13,9 +14,7 @@ from conftest import TINY, merged, program
 if hardware.gpus():
     WHY_NOT = hardware._why_not(hardware.gpus())
     pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "it can")
-    MACHINE = hardware.resolve(
-        {"device": "auto", "threads": 1, "gpus": 1, "cpu_processes": 1, "nodes": 1}
-    )
+    MACHINE = hardware.resolve(Hardware(threads=1))
     OFFERED = hardware.precisions(MACHINE)
 else:
     OFFERED = ("fp32",)

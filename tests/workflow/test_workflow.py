@@ -217,6 +217,14 @@ def test_report_is_self_contained(run):
     assert "pruning alone took top-1" in page
 
 
+def test_snakemakes_own_report_has_table_pictures_and_page(run, tmp_path):
+    snakemake(run, "--configfile", "config.yaml", "--report", tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    for name in ("comparison.csv", "training.svg", "models.svg", "layers.svg", "report.html"):
+        assert name in page
+    assert "the share of the dense weights" in page  # a caption
+
+
 def test_second_run_starts_no_job_and_touching_reruns_nothing(run):
     assert planned(run) == set()
     for path in (run / RUN / "dense" / "model.pdparams", run / RUN / "dataset" / "train.txt"):
