@@ -56,7 +56,7 @@ def made(prepared, tmp_path_factory):
     """Every stage's artifacts, made on a disk with space."""
     out = tmp_path_factory.mktemp("made")
     stage(prepared, out, out, "train")
-    for name in ("prune", "export", "build", "evaluate"):
+    for name in ("prune", "export", "build", "reference", "evaluate"):
         stage(prepared, out, out, name)
     return out
 
@@ -74,9 +74,10 @@ def stage(prepared, made, out, name, check=True, prefix=()):
         "export": (*weights, "--classes", prepared / "classes.txt", "--out", out / "export"),
         "build": (*model, "--backend", "onnxruntime", "--out", out / "build"),
         "evaluate": (
-            *("--data", prepared, *model, "--build", made / "build", *weights),
-            *("--out", out / "evaluation.json"),
+            *("--data", prepared, *model, "--build", made / "build"),
+            *("--reference", made / "reference.npz", "--out", out / "evaluation.json"),
         ),
+        "reference": ("--data", prepared, *weights, "--out", out / "reference.npz"),
     }
     return program(f"{name}.py", *config, *commands[name], check=check, prefix=prefix)
 
@@ -95,7 +96,7 @@ def test_full_disk_stops_the_stage_and_it_goes_on_after_space_is_made(prepared, 
     assert not list(disk.rglob(".tmp-*"))
 
 
-@pytest.mark.parametrize("name", ["build", "evaluate"])
+@pytest.mark.parametrize("name", ["build", "reference", "evaluate"])
 def test_small_files_do_not_fit_either(prepared, made, disk, name):
     fill(disk, leave=0)
     fails_in_a_sentence(stage(prepared, made, disk, name, check=False), disk)

@@ -332,5 +332,5 @@ def test_several_nodes_without_slurm_are_a_sentence(begun, tmp_path):
     configured(folder, {"hardware": {"nodes": 2}})
     done = locally(folder, DENSE, check=False)
     assert done.returncode == 1
-    assert "hardware.nodes is 2, but this is no job of SLURM" in done.stdout + done.stderr
+    assert "hardware.nodes is 2, but this is not a SLURM job" in done.stdout + done.stderr
     assert "SLURM_JOB_ID" not in os.environ

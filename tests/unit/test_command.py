@@ -35,7 +35,7 @@ def test_help_lists_the_subcommands():
 def test_unknown_subcommand_is_the_last_line():
     done = twofour("chekc")
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1] == "error: there is no command chekc"
+    assert done.stderr.splitlines()[-1] == "error: unknown command chekc"
 
 
 def test_error_of_a_subcommand_is_one_sentence(tmp_path):

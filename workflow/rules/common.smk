@@ -16,8 +16,8 @@ try:
     from twofour import artifacts, command, config as configuration, models, stages
 except ImportError as error:
     raise WorkflowError(
-        f"the package twofour is not installed beside this Snakemake ({error}); "
-        "make .venv/.installed does it, and so does pip install with this repository"
+        f"the package twofour is not installed in Snakemake's environment ({error}); "
+        "run make .venv/.installed, or pip install on this repository"
     )
 from twofour.data import imagenet
 from twofour.data.dataset import fingerprint
@@ -31,7 +31,7 @@ from twofour.system.errors import TwoFourError
 MODULE = not workflow.modifier.is_main_snakefile()  # another workflow imports this one
 
 try:
-    if not MODULE:  # whose command line sets keys of its own
+    if not MODULE:  # a module's command line belongs to the workflow that imports it
         update_config(config, configuration.from_command_line(workflow.config_settings.config))
     CONFIG = configuration.validated(config)
     if CONFIG.data.source != "digits":
@@ -49,14 +49,15 @@ except TwoFourError as error:
 RESULTS = f"results/{CONFIG.run}"
 LOGS = f"{RESULTS}/logs"
 
-# The programs lie beside the rules, or, where these come from another repository, in the package.
+# The programs are beside the rules or, where these come from another repository, in the package.
 BASE = workflow.current_basedir
 SCRIPTS = command.programs_folder()
 if isinstance(BASE, LocalSourceFile):
     SCRIPTS = Path(BASE.get_path_or_uri(secret_free=True)).parent / "scripts"
 
-# Jobs start as sh "$TWOFOUR" PROGRAM …, see start.sh. They find it by the environment: with a path in
-# the rules a moved repository would rerun all, and a prefix would reach the rules of others.
+# Jobs start as sh "$TWOFOUR" PROGRAM …, see start.sh. The path is passed in the environment: a path
+# in the rules would make a moved repository rerun everything, and a shell prefix would also affect
+# the rules of other workflows.
 os.environ.update(
     TWOFOUR=str(SCRIPTS / "start.sh"),
     TWOFOUR_PYTHON="" if workflow.deployment_settings.deployment_method else sys.executable,
@@ -65,7 +66,7 @@ os.environ.update(
     ),
 )
 
-# What follows "pruned" and "sparse" in the names of models, and the algorithm that it stands for.
+# Suffix of "pruned" and "sparse" in the names of models → the algorithm that it stands for.
 ALGORITHMS = models.branches(CONFIG.sparsity.algorithm)
 MODELS = models.table(CONFIG.sparsity.algorithm)
 NAMES = [model.name for model in MODELS]
@@ -90,26 +91,27 @@ def of_kind(kind):
 def settings(stage):
     """The part of the configuration that a stage sees; as a parameter it decides what reruns.
 
-    A function, since Snakemake would look for wildcards in a text with braces.
+    Returns a function, since Snakemake would look for wildcards in a string with braces.
     """
     part = stages.settings(stage, CONFIG)
     return lambda wildcards: part
 
 
 def code(stage, *modules):
-    """Hash of the code that decides what a stage makes, for the same purpose."""
+    """Hash of the code that determines a stage's output; as a parameter it decides what reruns."""
     return stages.code(stage, *modules, scripts=SCRIPTS)
 
 
 def backend_code(stage):
-    """The same where the backend, a wildcard, decides, too."""
+    """The same for a stage whose output also depends on the backend, a wildcard."""
     return lambda wildcards: code(stage, f"deploy.backends.{wildcards.backend}")
 
 
 def conda(kind):
-    """The conda file of envs/<kind>, where Snakemake is asked to deploy the software.
+    """The conda file of envs/<kind> if Snakemake is asked to deploy the software, else None.
 
-    It would else note all of that file, 200 KB, with each output, and read it at each start.
+    Otherwise Snakemake would record the whole file, 200 KB, with each output, and read it at each
+    start.
     """
     path = f"../../envs/{kind}/environment.yaml"
     return lambda wildcards: path if workflow.deployment_settings.deployment_method else None
@@ -121,7 +123,7 @@ COMPUTE_CONTAINER = CONFIG.hardware.container
 
 
 def see_cluster():
-    """Warn of what makes Snakemake wait for jobs of SLURM without end."""
+    """Warn of a setting that would make Snakemake wait for SLURM jobs forever."""
     status = getattr(workflow.executor_settings, "status_command", None)
     if status and (warning := slurm.forgets_jobs(status)):
         sys.stderr.write(f"warning: {warning}\n")

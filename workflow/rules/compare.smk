@@ -1,4 +1,4 @@
-# everything measured → the table, the pictures, the page
+# everything measured → the table, the plots, the page
 
 COMPARISON = f"{RESULTS}/{artifacts.COMPARISON}"
 TABLE_OF_MODELS = f"{RESULTS}/{artifacts.MODELS}"

@@ -9,13 +9,13 @@ DATASET = {
 }
 IMAGENET = f"{RESULTS}/imagenet/{artifacts.IMAGENET}"
 
-# The built-in digits are made by a rule; a folder of the user's is there already.
+# The built-in digits are made by a rule; the user's own folder exists already.
 if SOURCE == "digits":
     IMAGES = f"{RESULTS}/digits"
     IMAGES_STATE = "digits"
 else:
     IMAGES = CONFIG.data.root
-    # Of ImageNet the archives count, if they are there: a million files take long to look at.
+    # For ImageNet, go by its archives if they are present: a million files take long to look at.
     archives = imagenet.state(IMAGES) if SOURCE == "ilsvrc2012" else ""
     IMAGES_STATE = archives or fingerprint(IMAGES, sizes=SOURCE == "folder")
     if not IMAGES_STATE:
@@ -40,7 +40,8 @@ rule make_digits:
         'exec sh "$TWOFOUR" make_digits --out {output.images:q} --log {log:q}'
 
 
-# The images themselves lie in data.root and are no output: Snakemake deletes those of a failed job.
+# The images themselves stay in data.root and are not an output: Snakemake deletes the outputs of a
+# failed job.
 rule unpack_imagenet:
     output:
         imagenet=IMAGENET,

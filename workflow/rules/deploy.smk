@@ -37,7 +37,7 @@ rule export:
         " --classes {input.classes:q} --out {params.out:q} --log {log:q}"
 
 
-# Proof from the files themselves: training, export or conversion might have filled zeros.
+# Proof from the files themselves: training, export or conversion might have overwritten zeros.
 rule check:
     input:
         weights=f"{RESULTS}/{{model}}/{artifacts.WEIGHTS}",
@@ -74,7 +74,7 @@ rule build:
         f"{LOGS}/build.{{model}}.{{backend}}-{{precision}}.log",
     benchmark:
         f"{LOGS}/build.{{model}}.{{backend}}-{{precision}}.tsv"
-    # On a cluster, what takes seconds is done in the job that exports the model.
+    # On a cluster, builds that take seconds run in the job that exports the model.
     group:
         lambda wildcards: (
             "build.{model}.{backend}-{precision}".format(**wildcards)
@@ -89,7 +89,7 @@ rule build:
     resources:
         gpu=gpus,
     params:
-        # Only some backends are built for certain batch sizes, and rebuilt for others.
+        # Only some backends are built for particular batch sizes, and rebuilt when these change.
         config=lambda wildcards: settings(
             "build_for_batches" if backends.about(wildcards.backend).for_batches else "build"
         )(wildcards),

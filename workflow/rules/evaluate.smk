@@ -1,7 +1,7 @@
 # accuracy of each deployed model, and speed of all of them side by side
 
 
-# What the training graph says of each image: all deployed forms of a model are compared with it.
+# The training graph's output for each image: all deployed forms of a model are compared with it.
 rule reference:
     input:
         **DATASET,

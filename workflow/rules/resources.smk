@@ -1,7 +1,7 @@
 # What jobs ask for: cores, GPUs, nodes.
 
 HARDWARE = CONFIG.hardware
-CLUSTER_CORES = 8  # of a process, where a cluster is asked for them and the configuration says auto
+CLUSTER_CORES = 8  # of each process, asked of a cluster if hardware.threads is auto
 ON_GPU = HARDWARE.device == "gpu"
 PROCESSES = HARDWARE.gpus if ON_GPU else HARDWARE.cpu_processes
 
@@ -9,8 +9,8 @@ PROCESSES = HARDWARE.gpus if ON_GPU else HARDWARE.cpu_processes
 def cores(processes=1, every=False):
     """Cores of a job with this number of computing processes, or ``every`` one of the machine.
 
-    A function, since the executor is not known yet. Benchmarks take every core, so that nothing
-    else runs beside them.
+    Returns a function, since the executor is not known yet. Benchmarks take every core, so that
+    nothing else runs beside them.
     """
 
     def number(wildcards):
@@ -19,7 +19,7 @@ def cores(processes=1, every=False):
             wanted = CLUSTER_CORES if given == "auto" else given
             return wanted * (2 if every and given == "auto" else processes)
         here = hardware.threads(given)
-        if every:  # none are set for a dry run
+        if every:  # _cores is not set in a dry run
             return here if workflow.remote_exec else max(here, workflow._cores or 0)
         return here if given == "auto" else here * processes  # they share the machine
 
@@ -40,7 +40,7 @@ def gpus(wildcards):
     return backends.gpus(wildcards.backend, HARDWARE.device)
 
 
-# Before the time limit SLURM signals to all processes of a job; only trainings shall hear it.
+# Before the time limit SLURM signals all processes of a job; only trainings should react to it.
 if workflow.remote_exec:
     with contextlib.suppress(ValueError):  # not in the main thread
         signal.signal(slurm.TIME_IS_NEARLY_UP, signal.SIG_IGN)

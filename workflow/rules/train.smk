@@ -1,5 +1,5 @@
 # Both trainings: one section of the configuration, one program, so that they cannot drift apart.
-# Their checkpoints lie in <out>/checkpoints, which is no output: Snakemake must not delete it.
+# Their checkpoints are in <out>/checkpoints, which is not an output: Snakemake must not delete it.
 
 
 rule train_dense:

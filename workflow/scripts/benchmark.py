@@ -19,7 +19,7 @@ def main(options) -> None:
 
     settings = stages.load(options.config, "benchmark")
     if not len(options.model) == len(options.build) == len(options.out):
-        raise TwoFourError("--model, --build and --out need as many folders or files each")
+        raise TwoFourError("--model, --build and --out must each name the same number of paths")
     dataset = lists.read(options.data)
     machine = libraries.prepare(settings.hardware)
     (backend, *_) = {files.read_json(Path(b) / BUILD)["backend"] for b in options.build}
@@ -33,7 +33,7 @@ def main(options) -> None:
     steps, warmup = settings.benchmark.steps, settings.benchmark.warmup
     shape = (batch_size, settings.model.input_channels, size, size)
     fixed = benchmark.synthetic(predictors, benchmark.random_batch(shape), warmup, steps)
-    from twofour.data import loader  # after the backend, which may be PaddlePaddle's
+    from twofour.data import loader  # after the backend, which may load PaddlePaddle
 
     def batches():
         paths = benchmark.full_batches(dataset.val[0], batch_size)
@@ -63,7 +63,7 @@ def main(options) -> None:
         }
         files.write_json(out, result)
         cli.log.info(
-            "%s: %.1f img/s, %.2f ms a batch of %d (median); from files %.1f img/s",
+            "%s: %.1f img/s, %.2f ms per batch of %d (median); from files %.1f img/s",
             model,
             fixed[out]["throughput_img_s"],
             fixed[out]["latency_ms"]["p50"],

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Judge whether the layers of model files are 2:4 sparse along their input channels.
 
-Takes .pdparams, Paddle inference models (.pdmodel or their folder) and .onnx files, also such as
-were not made here, and prints what it finds of each layer. Exit status 1 if a layer that must be
-2:4 sparse is not: by default every layer whose input channels are a multiple of 4.
+Takes .pdparams, Paddle inference models (.pdmodel or their folder) and .onnx files, including those
+of other tools, and prints what it finds for each layer. Exit status 1 if a layer that must be 2:4
+sparse is not: by default every layer whose input channels are a multiple of 4.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main(options) -> None:
         cli.log.info("%s", check.summary(outcome))
         if outcome.others:
             cli.log.warning(
-                "%s: not checked, since no operator known here reads them: %s",
+                "%s: not checked, since no known operator reads them: %s",
                 path,
                 ", ".join(outcome.others),
             )
@@ -37,7 +37,7 @@ def main(options) -> None:
         remedy = (
             f"{options.sparsity} says that they are"
             if options.sparsity
-            else "name layers that are meant to be dense by --exclude, or give a sparsity.json"
+            else "name layers that are meant to be dense with --exclude, or give a sparsity.json"
         )
         raise TwoFourError(f"not 2:4 sparse: {', '.join(failed[:3])}{more}; {remedy}")
 
@@ -51,10 +51,10 @@ def arguments(parser) -> None:
         action="append",
         default=[],
         metavar="PATTERN",
-        help="layers that need not be sparse; * ? and [abc] are wildcards; may be given again",
+        help="layers that need not be sparse; * ? and [abc] are wildcards; may be repeated",
     )
     parser.add_argument(
-        "--sparsity", metavar="FILE", help="a sparsity.json: only what it calls sparse must be so"
+        "--sparsity", metavar="FILE", help="a sparsity.json: only what it lists as sparse must be"
     )
     parser.add_argument("--out", metavar="FILE", help="JSON file to write as well")
 

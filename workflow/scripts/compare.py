@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Bring all measurements of a run together in one table: comparison.csv and comparison.md."""
+"""Collect all measurements of a run in one table: comparison.csv and comparison.md."""
 
 from __future__ import annotations
 

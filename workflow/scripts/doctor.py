@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compare this machine with what a configuration needs, and say what to do where they differ.
 
-Ends with an error if something is in the way of it; the workflow runs this first.
+Fails if the configuration cannot run here; the workflow runs this first.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ def main(options) -> None:
 
 
 def enter(environment: Path) -> None:
-    """Go on in the environment that the jobs will have, with its libraries, unless this is it."""
+    """Restart in the environment of the jobs, with its libraries, unless this is it already."""
     python = environment / "bin" / "python"
     if not python.is_file():
         raise TwoFourError(
-            f"--environment: {environment} is no Python environment (it has no bin/python)"
+            f"--environment: {environment} is not a Python environment (it has no bin/python)"
         )
     libraries = os.environ.get("LD_LIBRARY_PATH", "").split(":")
     mine = str(environment / "lib" / "cuda")

@@ -26,7 +26,7 @@ def main(options) -> None:
     backend = files.read_json(folder / BUILD)["backend"]
     target = backends.target(backend, settings.hardware)
     predict, built = build.load(Path(options.model), folder, target)
-    from twofour.data import loader  # after the backend, which may be PaddlePaddle's
+    from twofour.data import loader  # after the backend, which may load PaddlePaddle
     from twofour.deploy import evaluate, reference
 
     precision = built["precision"]
@@ -64,9 +64,9 @@ def arguments(parser) -> None:
         "--data", required=True, metavar="DIR", help="the dataset stage's artifacts"
     )
     parser.add_argument("--model", required=True, metavar="DIR", help="the exported model")
-    parser.add_argument("--build", required=True, metavar="DIR", help="what was built of it")
+    parser.add_argument("--build", required=True, metavar="DIR", help="the build of it")
     parser.add_argument(
-        "--reference", required=True, metavar="FILE", help="what the training graph says"
+        "--reference", required=True, metavar="FILE", help="the training graph's output"
     )
     parser.add_argument("--out", required=True, metavar="FILE", help="JSON file to write")
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the table of the models of a run: how they are called, made and shown."""
+"""Write the table of the models of a run: their names, how they are made and how shown."""
 
 from __future__ import annotations
 

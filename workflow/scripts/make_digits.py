@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write scikit-learn's handwritten digits as a folder of JPEG files, one folder a class."""
+"""Write scikit-learn's handwritten digits as a folder of JPEG files, one folder per class."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def main(options) -> None:
     kept = record["kept_magnitude_mask_1d"]
     cli.log.info(
         "reordered the channels of %d tensors in %.0f s: mask_1d keeps %.2f %% of the magnitude "
-        "instead of %.2f %%; largest difference of a class probability %.1e",
+        "instead of %.2f %%; largest difference in a class probability %.1e",
         len(orders),
         seconds,
         100 * kept["after"],
@@ -57,9 +57,9 @@ def main(options) -> None:
 
 def arguments(parser) -> None:
     parser.add_argument("--weights", required=True, metavar="FILE", help="dense model.pdparams")
-    parser.add_argument("--threads", default="auto", metavar="N", help="processor threads")
+    parser.add_argument("--threads", default="auto", metavar="N", help="CPU threads")
     parser.add_argument(
-        "--training", metavar="FILE", help="its train.json: refuse what did not learn"
+        "--training", metavar="FILE", help="its train.json: refuse a network that did not learn"
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
 

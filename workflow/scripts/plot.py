@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draw the pictures of a run: training curves, accuracy and throughput, sparsity by layer."""
+"""Draw the plots of a run: training curves, accuracy and throughput, sparsity by layer."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def arguments(parser) -> None:
     parser.add_argument(
         "--imagenet",
         metavar="FILE",
-        help="what unpack_imagenet.py has written (instead of a folder)",
+        help="what unpack_imagenet.py wrote (instead of a folder)",
     )
     parser.add_argument("--workers", type=int, help="processes that decode (default: all cores)")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the artifacts")

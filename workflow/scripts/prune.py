@@ -57,7 +57,7 @@ def arguments(parser) -> None:
     )
     parser.add_argument("--algorithm", default="mask_1d", choices=list(ALGORITHMS))
     parser.add_argument(
-        "--training", metavar="FILE", help="its train.json: refuse what did not learn"
+        "--training", metavar="FILE", help="its train.json: refuse a network that did not learn"
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Write what the training graph says of every validation image.
+"""Write the training graph's class probabilities for every validation image.
 
-It is what all deployed forms of the model are compared with.
+All deployed forms of the model are compared with them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main(options) -> None:
     )
     probabilities = reference.infer(infer, images, network.classes)
     reference.write(options.out, probabilities, dataset.content)
-    cli.log.info("the training graph's probabilities of %d images", len(probabilities))
+    cli.log.info("wrote the training graph's probabilities for %d images", len(probabilities))
 
 
 def arguments(parser) -> None:

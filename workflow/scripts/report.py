@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write report.html: the table, the pictures, the config and the provenance on one page.
+"""Write report.html: the table, the plots, the configuration and the provenance on one page.
 
 The page needs no other file and no network.
 """

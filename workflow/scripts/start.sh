@@ -1,10 +1,11 @@
 # Start a program of this folder as a job of the workflow: sh start.sh [--gpu] PROGRAM OPTIONS…
-# The program replaces this shell, so that Snakemake is its parent, and ends when that does
+# The program replaces this shell, so that Snakemake is its parent, and ends when Snakemake does
 # (TWOFOUR_TIED). NumPy gets no threads of its own: one of them might catch a signal while
 # PaddlePaddle loads.
 export TWOFOUR_TIED=$PPID OPENBLAS_NUM_THREADS=1
-# The Python that runs Snakemake, unless Snakemake gives the job an environment of its own; and with
-# --gpu that of hardware.environment, if it is set: TensorRT's Python is not Snakemake's.
+# The Python that runs Snakemake, unless Snakemake gives the job an environment of its own; with
+# --gpu, the Python of hardware.environment, if that is set: TensorRT and Snakemake may need
+# different ones.
 python=${TWOFOUR_PYTHON:-python}
 if [ "$1" = --gpu ]; then
     shift

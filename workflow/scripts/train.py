@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Train a network: dense from random weights, or sparse from pruned ones with their masks.
 
-Run again after an interruption it goes on from its last checkpoint, in OUT/checkpoints, to the same
-result. With hardware.gpus (or cpu_processes on CPUs) above 1 it starts that many processes of
-itself, with hardware.nodes above 1 on each of several nodes of a SLURM job.
+When run again after an interruption, it resumes from its last checkpoint, in OUT/checkpoints, and
+reaches the same result. With hardware.gpus (or cpu_processes on CPUs) above 1 it starts that many
+processes of itself; with hardware.nodes above 1, on each of several nodes of a SLURM job.
 """
 
 from __future__ import annotations

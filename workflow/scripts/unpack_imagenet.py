@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Extract ImageNet's official archives into a tree of images, or find what was extracted before.
 
-The tree lies in ROOT/images; if it is complete, nothing is done.
+The tree is in ROOT/images; if it is complete, nothing is done.
 """
 
 from __future__ import annotations

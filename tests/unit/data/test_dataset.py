@@ -61,7 +61,7 @@ def test_dirty_files_are_rejected_with_their_reason(tmp_path):
     assert reasons["empty.jpg"] == "empty file"
     assert reasons["page.jpg"] == "not an image"
     assert reasons["notes.txt"] == "not an image: extension .txt"
-    assert reasons["really.png"] == "the extension lies: .png file with JPEG content"
+    assert reasons["really.png"] == "wrong extension: .png file with JPEG content"
     assert reasons["anim.jpg"] == "GIF images are not supported"
     assert "line break" in reasons["line\nbreak.jpg"]
     with pytest.raises(TwoFourError, match=r"7 of 87 files.*data.max_rejected.*out/refused\.csv"):

@@ -125,7 +125,7 @@ def test_members_that_leave_the_folder_are_refused(tmp_path, name, where):
         inner["n01443537.tar"] = tar({**train_images("n01443537"), **bad})
     contents = {"train": {"train": tar({**inner, **bad})}, "inner": {"train": tar(inner)}}
     root = deliver(tmp_path / "ilsvrc", **contents.get(where, {"val": tar(bad)}))
-    with pytest.raises(TwoFourError, match="no plain file in its top folder"):
+    with pytest.raises(TwoFourError, match="not a plain file in its top folder"):
         imagenet.prepare(str(root), 1)
     assert not list(tmp_path.rglob("evil*"))
 
@@ -137,7 +137,7 @@ def test_links_are_refused(tmp_path):
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(link)
     root = deliver(tmp_path / "ilsvrc", val=content.getvalue())
-    with pytest.raises(TwoFourError, match="no plain file"):
+    with pytest.raises(TwoFourError, match="not a plain file"):
         imagenet.prepare(str(root), 1)
 
 
@@ -151,8 +151,8 @@ def test_wrong_numbers_and_damage_are_named(tmp_path):
         "lacks 1 of 3 classes, such as n01484850": {
             "train": tar({f"{w}.tar": tar(train_images(w)) for w in list(WORDS)[:2]})
         },
-        "which is no class of the development kit": {"train": tar({"n99.tar": tar({})})},
-        "holds 1 images, but the development kit tells what 7 show": {
+        "which is not a class of the development kit": {"train": tar({"n99.tar": tar({})})},
+        "holds 1 images, but the development kit has labels for 7": {
             "val": tar({"ILSVRC2012_val_00000001.JPEG": b"x"})
         },
         "train.tar is damaged": {"train": cut[: len(cut) // 2]},

@@ -156,7 +156,7 @@ def test_what_no_known_operator_reads_is_named(tmp_path):
     path = onnx_file(tmp_path / "m.onnx", nodes, {"w": sparse(8, 8), "e": dense(8, 8)}, rank=2)
     assert check.read(path).others == ["e"]
     done = program("check.py", path)
-    assert "not checked, since no operator known here reads them: e" in done.stderr
+    assert "not checked, since no known operator reads them: e" in done.stderr
 
 
 def test_circular_graph_ends(tmp_path):

@@ -45,7 +45,7 @@ def scontrol(tmp_path, monkeypatch):
 
 def test_nodes_are_asked_for_by_srun(monkeypatch):
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    with pytest.raises(TwoFourError, match=r"hardware\.nodes is 2, but this is no job of SLURM"):
+    with pytest.raises(TwoFourError, match=r"hardware\.nodes is 2, but this is not a SLURM job"):
         slurm.on_each_node(2, "train.py", [])
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv(TIED, "4711")  # of another machine
@@ -64,7 +64,9 @@ def test_nodes_meet_at_the_first_one(scontrol, monkeypatch):
     assert slurm.meeting_point() == "127.0.0.1:23456"
     assert asked() == ["show hostnames n[3-4]", "show node n3 --oneliner"]
     scontrol(address="no.such.host.invalid")
-    with pytest.raises(TwoFourError, match=r"first node, no\.such\.host\.invalid, is not known"):
+    with pytest.raises(
+        TwoFourError, match=r"first node, no\.such\.host\.invalid, cannot be resolved"
+    ):
         slurm.meeting_point()
 
 
@@ -102,7 +104,7 @@ def test_warning_saves_and_puts_the_job_back(prepared, scontrol, tmp_path):
     running.send_signal(signal.SIGUSR1)
     _, said = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert f"since {launch.TIME_IS_UP}; saved, so the same command goes on" in said
+    assert f"since {launch.TIME_IS_UP}; saved, so the same command resumes" in said
     assert asked() == ["requeue 123456"]
 
 

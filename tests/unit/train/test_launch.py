@@ -53,16 +53,16 @@ def test_what_made_the_processes_end(tmp_path):
     assert kind is TwoFourError and "process 1 of 2" in words and "Out of memory on GPU 1" in words
     assert str(tmp_path / "workerlog.1") in words
     kind, words = explained(tmp_path, LOST, "epoch 1/2\n")
-    assert "process 1 of 2" in words and "without a word" in words
+    assert "process 1 of 2" in words and "without an error message" in words
     kind, words = explained(tmp_path, LOST, LOST)
-    assert "Connection closed by peer" in words and "what each process said is in" in words
+    assert "Connection closed by peer" in words and "the output of each process is in" in words
     kind, words = explained(tmp_path, "error: no such file\n", "error: no such file\n")
     assert words == "no such file"
 
 
 def test_stop_while_processes_still_start_is_no_lack_of_memory(tmp_path):
     kind, words = explained(tmp_path, "", LOST, stopping=True)
-    assert kind is Interrupted and "the same command goes on" in words
+    assert kind is Interrupted and "the same command resumes" in words
     kind, words = explained(tmp_path, "stopped after epoch 2, …\n", "", stopping=True)
     assert kind is Interrupted and words == "stopped after epoch 2, …"
     kind, words = explained(tmp_path, "error: disk full\n", "error: disk full\n", stopping=True)

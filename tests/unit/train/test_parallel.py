@@ -159,7 +159,7 @@ def interrupted(prepared, tmp_path_factory):
     running.send_signal(signal.SIGTERM)
     _, said = running.communicate(timeout=60)
     assert running.returncode == 130, said
-    assert "saved, so the same command goes on from here" in said and "Traceback" not in said
+    assert "saved, so the same command resumes from here" in said and "Traceback" not in said
     assert not (out / "model.pdparams").exists()
     return out
 
@@ -196,7 +196,7 @@ def test_process_that_dies_ends_the_job_with_its_number(prepared, tmp_path):
     _, said = running.communicate(timeout=60)
     assert time.monotonic() - began < 30
     assert running.returncode == 1
-    assert "process 1 of 2 of the training ended without a word" in said, said
+    assert "process 1 of 2 of the training ended without an error message" in said, said
     assert "Traceback" not in said
     assert not psutil.pid_exists(processes[0].pid)
 

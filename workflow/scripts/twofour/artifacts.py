@@ -1,4 +1,4 @@
-"""Names of the files that the stages hand to each other, below results/<run>/."""
+"""Names of the files that the stages pass to each other, below results/<run>/."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TRAIN_LIST, VAL_LIST = "train.txt", "val.txt"
 CLASSES = "classes.txt"
 DATASET = "dataset.json"
 REJECTED = "rejected.csv"
-REFUSED = "refused.csv"  # the same where the stage fails: Snakemake deletes a failed job's outputs
+REFUSED = "refused.csv"  # the same if the stage fails: Snakemake deletes a failed job's outputs
 IMAGENET = "imagenet.json"
 
 # Each model: <model>/<name>
@@ -26,7 +26,7 @@ TRAINING = "train.json"
 MASKS = "masks.npz"
 SPARSITY = "sparsity.json"
 PERMUTATION = "permutation.json"
-CHECKPOINTS = "checkpoints"  # a folder, and no output: Snakemake must not delete it
+CHECKPOINTS = "checkpoints"  # a folder, not an output: Snakemake must not delete it
 
 # Each exported model: deploy/<model>/<name>
 PADDLE_MODEL, PADDLE_WEIGHTS = "model.pdmodel", "model.pdiparams"

@@ -1,6 +1,6 @@
-"""How programs start, and the command ``twofour``, which runs those that are for people.
+"""How programs start, and the command ``twofour``, which runs those that users call themselves.
 
-Loads almost nothing, so that a program answers Ctrl-C from its first moment on.
+Loads almost nothing, so that a program responds to Ctrl-C from the very start.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pathlib import Path
 
 from .system import cli
 
-# What people call by hand: subcommand, what for. Each is a program of workflow/scripts.
+# What users call themselves: subcommand → purpose. Each is a program in workflow/scripts.
 COMMANDS = {
     "check": "judge whether the layers of model files are 2:4 sparse",
     "doctor": "compare this machine with what a configuration needs",
 }
-PROGRAMS = "twofour_programs"  # as what the folder workflow/scripts is installed
+PROGRAMS = "twofour_programs"  # the name under which the folder workflow/scripts is installed
 
 
 def start(
@@ -29,9 +29,10 @@ def start(
     main: Callable[[Namespace], int | None],
     name: str | None = None,
 ) -> None:
-    """Run the program in ``file``: its stage is called like it.
+    """Run the program in ``file``, whose stage has the same name.
 
-    ``arguments`` adds its own to the common options; ``main`` gets them all. Does not return.
+    ``arguments`` adds the program's own options to the common ones; ``main`` gets them all. Does
+    not return.
     """
     stage = Path(file).stem
     make = functools.partial(_parser, stage, description, arguments, name)
@@ -72,7 +73,7 @@ def main() -> None:
     lines = [f"  {command:<{width}}  {what}" for command, what in COMMANDS.items()]
     usage = "usage: twofour COMMAND …\n\n" + "\n".join(lines)
     if name in ("-h", "--help"):
-        print(f"{usage}\n\ntwofour COMMAND --help says more.")
+        print(f"{usage}\n\nSee also: twofour COMMAND --help")
         sys.exit(0)
-    print(f"{usage}\n\nerror: there is no command {name}", file=sys.stderr)
+    print(f"{usage}\n\nerror: unknown command {name}", file=sys.stderr)
     sys.exit(2)

@@ -1,4 +1,4 @@
-"""The configuration: its sections put together, loading, checking, one-sentence errors."""
+"""The configuration: its sections combined, loading, checking, one-sentence errors."""
 
 from __future__ import annotations
 
@@ -118,8 +118,8 @@ def validated(config: Any) -> Config:
 def from_command_line(entries: Any, key: str = "") -> Any:
     """Entries of Snakemake's --config with the types they mean.
 
-    Snakemake leaves every value inside of train='{"epochs": 3}' a text, and makes a number of a
-    run that is called 2026.
+    Snakemake leaves every value inside train='{"epochs": 3}' a string, and turns the name of a
+    run called 2026 into a number.
     """
     if isinstance(entries, Mapping):
         prefix = f"{key}." if key else ""
@@ -140,9 +140,9 @@ def compact(value: Any) -> str:
 
 
 def _plain_numbers(value: Any, key: str) -> Any:
-    """``value`` with numbers as YAML's users mean them; TwoFourError for one that is not finite.
+    """``value`` with numbers as users of YAML mean them; TwoFourError for one that is not finite.
 
-    YAML 1.1 takes 1e-4, without a point, for a text; and NaN would pass every comparison.
+    YAML 1.1 reads 1e-4, which has no decimal point, as a string; and NaN would pass every check.
     """
     if isinstance(value, str) and _EXPONENT.fullmatch(value) and not sections.is_text(Config, key):
         value = float(value)
@@ -157,7 +157,7 @@ def _plain_numbers(value: Any, key: str) -> Any:
 
 
 def _whole_numbers(value: Any, node: dict) -> Any:
-    """``value``, which fits the schema ``node``, with 24.0 as 24 where it wants whole numbers."""
+    """``value``, which fits the schema ``node``, with 24.0 as 24 where integers are required."""
     for option in node.get("oneOf", ()):
         if jsonschema.Draft202012Validator(option).is_valid(value):
             return _whole_numbers(value, option)
@@ -246,8 +246,8 @@ def require_files(config: Config) -> None:
     environment, image = hardware.environment, hardware.container
     if environment is not None and not Path(environment, "bin", "python").is_file():
         raise TwoFourError(
-            f"hardware.environment: {environment} is no Python environment (it has no bin/python); "
-            "make gpu-environment makes one"
+            f"hardware.environment: {environment} is not a Python environment (it has no "
+            "bin/python); run make gpu-environment to create one"
         )
     if image is not None and "://" not in image and not Path(image).is_file():
         raise TwoFourError(f"hardware.container: there is no file {image}")

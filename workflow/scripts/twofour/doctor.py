@@ -1,6 +1,6 @@
-"""What the machine has against what a configuration asks for, with what to do where that differs.
+"""Compares what the machine has with what a configuration needs, and says what to do.
 
-:func:`gather` looks at the machine, :func:`judge` compares; so each verdict can be tried without
+:func:`gather` inspects the machine, :func:`judge` compares; so each verdict can be tested without
 the hardware that leads to it.
 """
 
@@ -24,9 +24,9 @@ from .train import recipe
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
 
-# Packages that every configuration needs; backends name theirs themselves.
+# Packages that every configuration needs; each backend names its own.
 PACKAGES = ("numpy", "pandas", "pillow", "onnx", "nvidia-dali-cuda110", "protobuf")
-PADDLE = ("paddlepaddle", "paddlepaddle-gpu")  # one of them, judged by itself
+PADDLE = ("paddlepaddle", "paddlepaddle-gpu")  # one of them, judged separately
 # Names by which PaddlePaddle opens CUDA's libraries, and the major version that 2.6 was built with.
 CUDA_LIBRARIES = ("libcudart.so", "libcublas.so", "libcudnn.so", "libcurand.so", "libcusolver.so")
 NCCL = "libnccl.so"
@@ -43,7 +43,7 @@ PYTHONS = ((3, 10), (3, 12))
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the table: what was looked at, what is there, and what to do if that is bad."""
+    """One line of the table: what was looked at, what was found, and what to do about it."""
 
     subject: str
     found: str
@@ -53,7 +53,7 @@ class Finding:
 
 @dataclass
 class Facts:
-    """What :func:`gather` found. Versions are texts, None or missing for what is not there."""
+    """What :func:`gather` found. Versions are strings; None or missing for what is absent."""
 
     python: tuple[int, int] = (3, 11)
     packages: dict[str, str] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class Facts:
 
 
 def gather(settings: Config, results: str = ".") -> Facts:
-    """Look at this machine, as far as ``settings`` (the whole configuration) make it matter."""
+    """Inspect this machine, as far as it matters to ``settings`` (the whole configuration)."""
     facts = Facts(
         python=sys.version_info[:2],
         packages=_versions((*needed_packages(settings), *PADDLE)),
@@ -115,7 +115,7 @@ def judge(facts: Facts, settings: Config) -> list[Finding]:
         *_libraries(facts, settings),
         *_tensorrt_findings(facts, settings),
     ]
-    if not any(finding.status == PROBLEM for finding in findings):  # which explain it better
+    if not any(finding.status == PROBLEM for finding in findings):  # those explain it better
         for name, reason in facts.backends.items():
             findings.append(Finding(name, "cannot run here", PROBLEM, reason))
     return [*findings, *_room(facts, settings), _use(facts, settings)]
@@ -141,7 +141,7 @@ def _system(facts: Facts) -> Iterator[Finding]:
         yield Finding("Python", name)
     else:
         yield Finding(
-            "Python", name, PROBLEM, "PaddlePaddle and DALI want 3.10 to 3.12; use one of them"
+            "Python", name, PROBLEM, "PaddlePaddle and DALI need 3.10 to 3.12; use one of these"
         )
 
 
@@ -194,7 +194,7 @@ def _paddle(facts: Facts, settings: Config) -> Iterator[Finding]:
         text = f"{version}, built for CPUs"
         if by_name:
             remedy = (
-                "hardware.device is gpu, but this PaddlePaddle can use none; use the environment "
+                "hardware.device is gpu, but this PaddlePaddle cannot use one; use the environment "
                 "of envs/gpu (make run ENV=gpu, or name one in hardware.environment)"
             )
             yield Finding("PaddlePaddle", text, PROBLEM, remedy)
@@ -212,8 +212,8 @@ def _paddle(facts: Facts, settings: Config) -> Iterator[Finding]:
     if unusable and wants:
         gpu = unusable[0]
         remedy = (
-            f"it holds no code for {gpu['name']} (compute capability {gpu['compute_cap']}), so "
-            "networks cannot be trained there; install a PaddlePaddle 3 from its vendor that has, "
+            f"it has no code for {gpu['name']} (compute capability {gpu['compute_cap']}), so "
+            "networks cannot be trained there; install a PaddlePaddle 3 from its vendor that does, "
             "or train on another GPU or with hardware.device: cpu. The backends tensorrt and "
             "tensorrt_sparse do not need it"
         )
@@ -228,7 +228,7 @@ def _libraries(facts: Facts, settings: Config) -> Iterator[Finding]:
     severity = PROBLEM if settings.hardware.device == "gpu" else NOTE
     if facts.driver_cuda is None:
         yield Finding(
-            "NVIDIA driver", "cannot be opened", severity, "install the driver, with libcuda.so.1"
+            "NVIDIA driver", "cannot be loaded", severity, "install the driver, with libcuda.so.1"
         )
     else:
         text = f"for CUDA up to {facts.driver_cuda // 1000}.{facts.driver_cuda % 1000 // 10}"
@@ -241,7 +241,7 @@ def _libraries(facts: Facts, settings: Config) -> Iterator[Finding]:
     lacking = [name for name in needed if not facts.libraries.get(name)]
     if lacking and facts.paddle_cuda:
         remedy = (
-            f"{', '.join(lacking)} cannot be opened; run envs/gpu/environment.post-deploy.sh for "
+            f"{', '.join(lacking)} cannot be loaded; run envs/gpu/environment.post-deploy.sh for "
             "the environment and put its lib/cuda into LD_LIBRARY_PATH (make run ENV=gpu does both)"
         )
         yield Finding("CUDA libraries", f"{len(lacking)} missing", severity, remedy)
@@ -261,7 +261,7 @@ def _libraries(facts: Facts, settings: Config) -> Iterator[Finding]:
 
 def _tensorrt_findings(facts: Facts, settings: Config) -> Iterator[Finding]:
     asked = _gpu_backends(settings)
-    if not asked or not facts.gpus:  # without one the library does not matter
+    if not asked or not facts.gpus:  # without a GPU the library does not matter
         return
     if facts.tensorrt is None:
         text = "missing" if not facts.tensorrt_error else "does not load"
@@ -288,7 +288,7 @@ def _tensorrt_findings(facts: Facts, settings: Config) -> Iterator[Finding]:
         if built and built != there:
             text = f"{'.'.join(map(str, built))} in PaddlePaddle, {facts.tensorrt} installed"
             remedy = (
-                f"the backend paddle_trt needs the very TensorRT that PaddlePaddle was built with; "
+                f"the backend paddle_trt needs exactly the TensorRT PaddlePaddle was built with; "
                 f"install tensorrt {'.'.join(map(str, built))}, or take paddle_trt out of "
                 "deploy.backends"
             )
@@ -341,22 +341,22 @@ def _use(facts: Facts, settings: Config) -> Finding:
         remedy = (
             f"hardware.gpus is {wanted.gpus}, but no GPU can be used; on the CPU a step has "
             f"{train.batch_size * shards} images and the learning rate goes up to "
-            f"{recipe.peak_learning_rate(train, shards):g}, so it is another training"
+            f"{recipe.peak_learning_rate(train, shards):g}, so it is a different training"
         )
         return Finding("training", f"{what}, {precision}", NOTE, remedy)
     return Finding("training", f"{what}, {precision}")
 
 
 def _without_code(facts: Facts, settings: Config) -> list[dict[str, str]]:
-    """The GPUs that a training would use, but PaddlePaddle has no code for."""
+    """The GPUs that a training would use but for which PaddlePaddle has no code."""
     used = facts.gpus[: settings.hardware.gpus]
     return hardware.without_code(used, facts.paddle_code, facts.paddle_ptx)
 
 
 def needed_packages(settings: Config) -> list[str]:
-    """The packages of which the versions are looked at, without PaddlePaddle.
+    """The packages whose versions are checked, apart from PaddlePaddle.
 
-    Those of backends that run on GPUs alone are missing without harm where there is none.
+    Those of backends that run only on GPUs are left out, since they are not needed without one.
     """
     chosen = [backends.about(name) for name in settings.deploy.backends]
     wanted = [p for about in chosen if about.on_cpu for p in about.packages if p not in PADDLE]
@@ -385,7 +385,7 @@ def _versions(names: Iterable[str]) -> dict[str, str]:
 
 
 def _existing(path: str) -> Path:
-    """``path``, or the nearest folder above it that there is."""
+    """``path``, or the nearest folder above it that exists."""
     folder = Path(path).absolute()
     while not folder.exists():
         folder = folder.parent
@@ -428,10 +428,10 @@ def _paddle_tensorrt() -> tuple[int, int, int] | None:
 
 
 def _tensorrt() -> tuple[str | None, str]:
-    """Version of the installed TensorRT, and why it does not load where it does not."""
+    """Version of the installed TensorRT, or None and the reason if it does not load."""
     try:
         return importlib.import_module("tensorrt").__version__, ""
     except ModuleNotFoundError as error:
         return None, "" if error.name == "tensorrt" else str(error)
-    except Exception as error:  # a library that it needs
+    except Exception as error:  # a library that it needs is missing
         return None, str(error)

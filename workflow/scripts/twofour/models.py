@@ -1,4 +1,4 @@
-"""The models of a run: one table, written as ``models.json`` and read by whatever shows them.
+"""The models of a run: one table, written as ``models.json`` and read by whatever displays them.
 
 ``dense``, ``pruned`` and ``sparse``; where the config's ``sparsity.algorithm`` is a list, each
 algorithm is a branch with models of its own, such as ``pruned/mask_1d`` and ``sparse/mask_1d``.
@@ -24,8 +24,8 @@ class Model:
     """A model of a run.
 
     ``name`` is its folder below results/<run>/ and its name in tables; ``parent`` the model that it
-    is made from; ``kind`` what it is; ``made`` by what; ``branch`` the algorithm that tells it from
-    others of its kind, "" where there is only one; ``colour`` its colour in pictures.
+    is made from; ``kind`` what it is; ``made`` how; ``branch`` the algorithm that distinguishes it
+    from others of its kind, "" where there is only one; ``colour`` its colour in plots.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Model:
 
 
 def branches(algorithm: str | Sequence[str]) -> dict[str, str]:
-    """What follows "pruned" and "sparse" in the names of models → the algorithm it stands for."""
+    """Suffix of "pruned" and "sparse" in the names of models → the algorithm it stands for."""
     if isinstance(algorithm, str):
         return {"": algorithm}
     return {f"/{name}": name for name in algorithm}

@@ -30,7 +30,7 @@ def pages() -> dict[str, str]:
 
 
 def schema_page() -> str:
-    """The JSON schema, for editors and for whoever wants to check a file without us."""
+    """The JSON schema, for editors and for anyone who wants to check a file without TwoFour."""
     head = f"# {_MADE} The sections stand in twofour/*/settings.py.\n"
     return head + yaml.safe_dump(config.schema(), sort_keys=False, allow_unicode=True, width=100)
 

@@ -1,7 +1,7 @@
 """What each stage depends on: the part of the configuration that it sees, and its code.
 
-A changed key reruns the stages that list it, or its section, and all that follow from them; so does
-a changed module that decides what they make (:mod:`twofour.system.codehash`).
+A changed key reruns the stages that list it, or its section, and all that depend on them; so does
+a changed module that determines their output (:mod:`twofour.system.codehash`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from . import config
 from .system import cli, codehash, sections
 
-# How images become the network's input; the rest of the section data concerns the file lists only.
+# How images become the network's input.
 PICTURES = tuple(f"data.{key}" for key in ("image_size", "resize", "mean", "std"))
 AUGMENTATION = tuple(f"data.{key}" for key in ("crop_area", "crop_ratio", "flip", "train_size"))
 LOADING = tuple(f"data.{key}" for key in ("decoder", "decoder_load", "prefetch"))
@@ -28,7 +28,7 @@ EVERYTHING = tuple(sections.names(config.Config))
 class Stage:
     """``keys`` ("section.key") and whole sections ("section") of the configuration that it sees.
 
-    ``code`` names the modules whose imports decide what it makes, where these are not those of the
+    ``code`` names the modules whose imports determine its output, if these are not those of the
     program.
     """
 
@@ -83,7 +83,7 @@ def load(source: str, stage: str) -> config.Config:
 
 
 def code(stage: str, *modules: str, scripts: Path = codehash.SCRIPTS) -> str:
-    """Hash of what decides the outcome of ``stage``: its program, or what it names instead.
+    """Hash of the code that determines the output of ``stage``: its program, or ``Stage.code``.
 
     ``modules`` are loaded at run time as well ("deploy.backends.onnxruntime").
     """

@@ -1,4 +1,4 @@
-"""Which file stopped DALI, which it does not always name."""
+"""Finding the file that stopped DALI, which it does not always name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from .images import inspect
 
-INSPECTED = 100_000  # files that are looked at to find the one that could not be read
+INSPECTED = 100_000  # files that are checked to find the one that could not be read
 
 
 def unreadable(paths: Sequence[str], error: Exception) -> str:
@@ -16,13 +16,13 @@ def unreadable(paths: Sequence[str], error: Exception) -> str:
         if reason:
             return (
                 f"an image cannot be read: {path} ({reason}); it has changed since the dataset "
-                "stage, so run the workflow again, which checks all images anew"
+                "stage, so run the workflow again, which checks all images again"
             )
     return f"an image cannot be read: {first_line(error)}"
 
 
 def first_line(error: Exception) -> str:
-    """The telling line of DALI's long messages."""
+    """The informative line of DALI's long messages."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if line.startswith(("Error in", "Failed", "["))] or lines
     return telling[0] if telling else type(error).__name__

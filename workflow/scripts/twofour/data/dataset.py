@@ -42,7 +42,7 @@ def scan(root: str, flat_val: dict[str, str] | None = None) -> list[Entry]:
     """All files of an ImageFolder tree, sorted; ``split`` is "" where the tree has only one.
 
     Accepts train/<class>/<file> with or without val/<class>/<file>, or <class>/<file> alone. Files
-    may lie deeper below their class. Names that start with a dot are passed over. ``flat_val`` is
+    may be in subfolders of their class. Names that start with a dot are skipped. ``flat_val`` is
     the class of each file in a val folder without class folders. Raises TwoFourError if there is no
     such tree, a class folder is empty, or the splits' classes differ.
     """
@@ -69,7 +69,7 @@ def scan(root: str, flat_val: dict[str, str] | None = None) -> list[Entry]:
             raise TwoFourError(
                 f"no class folders in {folder}: expected one folder of images for each class"
             )
-        with ThreadPoolExecutor(_LISTERS) as pool:  # a network file system answers many at once
+        with ThreadPoolExecutor(_LISTERS) as pool:  # a network file system serves many at once
             listed = pool.map(_files, [folder / label for label in classes[split]])
             for label, files in zip(classes[split], listed):
                 if not files:
@@ -91,7 +91,7 @@ def scan(root: str, flat_val: dict[str, str] | None = None) -> list[Entry]:
 def fingerprint(root: str, sizes: bool = True) -> str:
     """A hash of the names and sizes of all files below ``root`` ("" if there is no such folder).
 
-    It tells the workflow cheaply that images were added, removed or replaced. Without ``sizes`` it
+    It shows cheaply whether images were added, removed or replaced. Without ``sizes`` it
     asks the file system about folders only: a million files would take too long.
     """
     if not Path(root).is_dir():
@@ -122,7 +122,7 @@ def _size(path: str) -> int:
 def check(entries: list[Entry], workers: int, folder: Path) -> list[images.Verdict]:
     """Judge every file, ``workers`` at a time; one verdict for each entry, in their order.
 
-    Files are decoded, but those that are unchanged since an earlier check, whose verdicts are in
+    Files are decoded, except those unchanged since an earlier check, whose verdicts are in
     ``folder``. What a check has found is kept there even if it is killed.
     """
     code = sha256(images.__file__)
@@ -142,7 +142,7 @@ def check(entries: list[Entry], workers: int, folder: Path) -> list[images.Verdi
         pending = [i for i, verdict in enumerate(verdicts) if verdict is None]
         if len(pending) < len(entries):
             log.info(
-                "%d of %d files are as they were when they were checked before",
+                "%d of %d files are unchanged since they were last checked",
                 len(entries) - len(pending),
                 len(entries),
             )
@@ -205,8 +205,8 @@ def prepare(
 
     ``data`` is the config's section; for ``flat_val`` see :func:`scan`; ``words`` are readable
     names of the classes, which classes.txt then has beside their own. Returns what dataset.json
-    holds. Where the stage fails because of rejected files, they are listed in refused.csv, which is
-    no output: Snakemake deletes the outputs of a failed job.
+    holds. If the stage fails because of rejected files, they are listed in refused.csv, which is
+    not an output: Snakemake deletes the outputs of a failed job.
     """
     entries = scan(root, flat_val)
     verdicts = check(entries, workers, Path(out))
@@ -239,7 +239,7 @@ def prepare(
 
 
 def tell(summary: dict) -> None:
-    """Tell the log what was found, and what of it the user should know."""
+    """Log what was found, and warn of what the user should know."""
     log.info(
         "%d training and %d validation images of %d classes; %d files rejected",
         summary["images"]["train"],
@@ -250,7 +250,7 @@ def tell(summary: dict) -> None:
     if summary["leaks"]["count"]:
         first = summary["leaks"]["pairs"][0]
         log.warning(
-            "warning: %d images are in both splits, so accuracies flatter; the first is %s = %s",
+            "warning: %d images are in both splits, so accuracy is too high; the first is %s = %s",
             summary["leaks"]["count"],
             first["train"],
             first["val"],
@@ -258,8 +258,8 @@ def tell(summary: dict) -> None:
     turned = summary["turned_by_exif"]
     if turned["count"]:
         log.warning(
-            "warning: %d images are turned or mirrored by their EXIF orientation, which is not "
-            "applied here, such as %s; turn their pixels if what you deploy will see them upright",
+            "warning: %d images are rotated or mirrored by their EXIF orientation, which is not "
+            "applied here, such as %s; rotate their pixels if your deployment sees them upright",
             turned["count"],
             turned["paths"][0],
         )
@@ -279,12 +279,12 @@ def _subfolders(folder: Path) -> list[str]:
 
 
 def _unreadable(error: OSError) -> None:
-    """A folder that cannot be listed would be left out without a word."""
+    """Raise TwoFourError: a folder that cannot be listed would silently be left out."""
     raise TwoFourError(f"cannot read the folder {error.filename}: {error.strerror}") from error
 
 
 def _files(folder: Path) -> list[str]:
-    """All files below ``folder``, links followed, loops of links cut."""
+    """All files below ``folder``; links are followed, except in loops."""
     result = []
     seen = set()
     for current, names, files in os.walk(folder, followlinks=True, onerror=_unreadable):

@@ -1,8 +1,8 @@
 """ImageNet (ILSVRC2012) as it is delivered: the official archives, and trees extracted from them.
 
 O. Russakovsky et al., "ImageNet Large Scale Visual Recognition Challenge", IJCV 2015. The training
-archive is a tar of one tar for each class, the validation archive a flat tar; which image of it
-shows what is told by the development kit, which also holds the table of classes (synsets).
+archive is a tar of one tar for each class, the validation archive a flat tar, whose images' labels
+are in the development kit, which also holds the table of classes (synsets).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TRAIN_TAR, VAL_TAR = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 KIT_TAR, KIT = "ILSVRC2012_devkit_t12.tar.gz", "ILSVRC2012_devkit_t12"
 _META, _TRUTH = "data/meta.mat", "data/ILSVRC2012_validation_ground_truth.txt"
 IMAGES = "images"  # folder beside the archives that they are extracted into
-DONE = ".extracted.json"  # in that folder: which archives are in it as a whole
+DONE = ".extracted.json"  # in that folder: the archives that were extracted in full
 _CHUNK = 500  # validation images that a worker takes at a time
 _PIECE = 1 << 20  # bytes
 
@@ -90,7 +90,7 @@ def prepare(root: str, workers: int) -> dict:
         if not (base / "train").is_dir():
             raise TwoFourError(
                 f"data.root: {root} holds neither {TRAIN_TAR} nor a folder train; data.source "
-                "ilsvrc2012 wants the official archives or what was extracted from them"
+                "ilsvrc2012 needs the official archives or what was extracted from them"
             )
     flat = _flat_val(tree, kit)
     words = {c.wnid: c.words for c in kit.classes.values()} if kit else {}
@@ -127,7 +127,7 @@ def parse_kit(meta: bytes, truth: bytes, where: str) -> Kit:
             if int(s["num_children"]) == 0  # the others are groups of classes
         ]
         numbers = [int(line) for line in truth.split()]
-    except Exception as error:  # a damaged file of MATLAB's raises many kinds
+    except Exception as error:  # a damaged MATLAB file raises many types
         raise TwoFourError(f"the development kit {where} is damaged: {error}") from error
     classes = {number: Class(wnid, words, images) for number, wnid, words, images in rows}
     unknown = sorted(set(numbers) - set(classes))
@@ -140,13 +140,13 @@ def parse_kit(meta: bytes, truth: bytes, where: str) -> Kit:
 def extract(root: Path, tree: Path, kit: Kit, workers: int) -> None:
     """Extract the archives of ``root`` into ``tree``: train/<WordNet id>/… and val/<WordNet id>/….
 
-    A killed extraction goes on where it was, and images that were removed since are extracted
+    A killed extraction resumes where it stopped, and images that were removed since are extracted
     again. Every file's size and every class's number of images is checked. Raises TwoFourError for
-    a damaged archive, one with members that are no plain files in its top folder, numbers that
+    a damaged archive, one with members that are not plain files in its top folder, numbers that
     differ from the kit's, and if the disk has too little space.
     """
     sizes = {name: (root / name).stat().st_size for name in (TRAIN_TAR, VAL_TAR)}
-    if _complete(tree, sizes, kit):  # which also a folder that cannot be written to may be
+    if _complete(tree, sizes, kit):  # a read-only folder may be complete, too
         return
     with lock.exclusive(tree):
         if not _complete(tree, sizes, kit):  # another process may just have done it
@@ -154,7 +154,7 @@ def extract(root: Path, tree: Path, kit: Kit, workers: int) -> None:
 
 
 def _complete(tree: Path, sizes: dict[str, int], kit: Kit) -> bool:
-    """Whether archives of these sizes were extracted, and the numbers of images are right yet."""
+    """Whether archives of these sizes were extracted, and the numbers of images are still right."""
     try:
         if read_json(tree / DONE) != sizes:
             return False
@@ -164,7 +164,7 @@ def _complete(tree: Path, sizes: dict[str, int], kit: Kit) -> bool:
 
 
 def _difference(tree: Path, kit: Kit) -> str:
-    """Where the tree has another number of images than the kit says; "" if it has not."""
+    """Where the number of images in the tree differs from the kit's; "" if it does not."""
     val = collections.Counter(kit.truth)
     for number, kind in kit.classes.items():
         for split, wanted in (("train", kind.images), ("val", val[number])):
@@ -187,8 +187,8 @@ def _extract_all(root: Path, tree: Path, kit: Kit, workers: int, sizes: dict[str
     val = list(_members(root / VAL_TAR, 0, sizes[VAL_TAR]))
     if len(val) != len(kit.truth):
         raise TwoFourError(
-            f"{root / VAL_TAR} holds {len(val)} images, but the development kit tells what "
-            f"{len(kit.truth)} show; get the archive again"
+            f"{root / VAL_TAR} holds {len(val)} images, but the development kit has labels for "
+            f"{len(kit.truth)}; get the archive again"
         )
     _require_space(tree, sum(sizes.values()), sum(c.images for _, c, _, _ in train) + len(val))
     tasks: list[tuple] = [
@@ -206,12 +206,12 @@ def _extract_all(root: Path, tree: Path, kit: Kit, workers: int, sizes: dict[str
     difference = _difference(tree, kit)
     if difference:
         raise TwoFourError(f"{difference}; remove what does not come from the archives")
-    os.sync()  # before it is written down that all is there
+    os.sync()  # before recording that everything is there
     write_json(tree / DONE, sizes)
 
 
 def _work(task: tuple) -> str | None:
-    """Extract one class or some validation images; returns the error's words, if there is one."""
+    """Extract one class or some validation images; returns the error message, if any."""
     try:
         if len(task) == 5:
             _extract_class(*task)
@@ -262,13 +262,15 @@ def _write(source, path: Path, offset: int, size: int, archive: Path) -> None:
 
 
 def _classes(archive: Path, kit: Kit) -> Iterator[tuple[str, Class, int, int]]:
-    """Name, class, offset and size of each tar in the training archive, of which none may lack."""
+    """Name, class, offset and size of each tar in the training archive; none may be missing."""
     known = {c.wnid: c for c in kit.classes.values()}
     found = set()
     for name, offset, size in _members(archive, 0, archive.stat().st_size):
         wnid = PurePosixPath(name).stem
         if wnid not in known or not name.endswith(".tar"):
-            raise TwoFourError(f"{archive} holds {name}, which is no class of the development kit")
+            raise TwoFourError(
+                f"{archive} holds {name}, which is not a class of the development kit"
+            )
         found.add(wnid)
         yield name, known[wnid], offset, size
     lacking = sorted(set(known) - found)
@@ -282,7 +284,7 @@ def _classes(archive: Path, kit: Kit) -> Iterator[tuple[str, Class, int, int]]:
 def _members(archive: Path, offset: int, size: int) -> Iterator[tuple[str, int, int]]:
     """Name, offset and size of each file in the tar that lies at ``offset`` of ``archive``.
 
-    Raises TwoFourError for a member that is no plain file, or that would leave its folder.
+    Raises TwoFourError for a member that is not a plain file, or that would leave its folder.
     """
     with archive.open("rb") as file:
         try:
@@ -294,14 +296,14 @@ def _members(archive: Path, offset: int, size: int) -> Iterator[tuple[str, int, 
                         continue
                     if not member.isfile() or not _plain(name):
                         raise TwoFourError(
-                            f"{archive} holds {member.name!r}, which is no plain file in its top "
-                            "folder; this is not the official archive, so nothing of it is used"
+                            f"{archive} holds {member.name!r}, which is not a plain file in its "
+                            "top folder; this is not the official archive, so nothing of it is used"
                         )
                     if name in seen:  # which would hide that another one is missing
                         raise TwoFourError(f"{archive} holds {name} twice; get it again")
                     seen.add(name)
                     yield name, offset + member.offset_data, member.size
-                    tar.members = []  # type: ignore[attr-defined]  # else it remembers them all
+                    tar.members = []  # type: ignore[attr-defined]  # otherwise it keeps them all
         except (tarfile.TarError, EOFError) as error:
             raise TwoFourError(f"{archive} is damaged ({error}); get it again") from error
 
@@ -341,7 +343,7 @@ class _Part(io.RawIOBase):
 def _member(tar: tarfile.TarFile, name: str) -> bytes:
     file = tar.extractfile(name)
     if file is None:
-        raise KeyError(f"{name} is no file")
+        raise KeyError(f"{name} is not a file")
     return file.read()
 
 
@@ -356,7 +358,7 @@ def _flat_val(tree: Path, kit: Kit | None) -> dict[str, str]:
     folders = [entry.name for entry in entries if entry.is_dir()]
     if folders and files:
         raise TwoFourError(
-            f"{val} holds both class folders and files, such as {files[0]}; sort them"
+            f"{val} holds both class folders and files, such as {files[0]}; use one of the two"
         )
     if not files:
         return {}
@@ -375,7 +377,7 @@ def _flat_val(tree: Path, kit: Kit | None) -> dict[str, str]:
 def _require_space(tree: Path, size: int, count: int) -> None:
     """Raise TwoFourError if the disk has no room for ``size`` bytes in ``count`` files.
 
-    What is there already of an earlier extraction counts.
+    Files that an earlier extraction has left there are taken into account.
     """
     tree.mkdir(parents=True, exist_ok=True)
     there = number = 0
@@ -391,10 +393,10 @@ def _require_space(tree: Path, size: int, count: int) -> None:
     if needed > free:
         raise TwoFourError(
             f"extracting ImageNet needs {needed / 1e9:.1f} GB more in {tree}, and {free / 1e9:.1f} "
-            "GB are free there; make space, or let data.root be on another disk"
+            "GB are free there; make space, or move data.root to another disk"
         )
     if disk.f_files and count - number > disk.f_favail:
         raise TwoFourError(
             f"extracting ImageNet makes {count - number} more files in {tree}, but the file system "
-            f"there can hold only {disk.f_favail} more; let data.root be on another disk"
+            f"there can hold only {disk.f_favail} more; move data.root to another disk"
         )

@@ -20,7 +20,7 @@ EXTENSIONS = {
     "PPM": {".ppm", ".pgm", ".pbm", ".pnm"},
     "JPEG2000": {".jp2"},
 }
-# Pillow's JPEG reader finds MPO; a GIF file is to be told from one that is no image.
+# Pillow's JPEG reader detects MPO; GIF is read only to be reported as an unsupported format.
 READERS = [*(name for name in EXTENSIONS if name != "MPO"), "GIF"]
 KNOWN_EXTENSIONS = frozenset().union(*EXTENSIONS.values())
 _ORIENTATION = 0x0112  # EXIF tag; 1 is upright
@@ -28,10 +28,10 @@ MAX_PIXELS = 200_000_000  # above this a file is a decompression bomb rather tha
 
 
 class Verdict(NamedTuple):  # there may be millions of them
-    """What came of one file: ``reason`` is None for a usable image, else why it is not.
+    """The result for one file: ``reason`` is None for a usable image, else why it is unusable.
 
-    ``digest`` identifies the decoded pixels, so that a copy is found even under other metadata.
-    ``turned`` says that viewers turn or mirror the picture by its EXIF orientation, which DALI's
+    ``digest`` identifies the decoded pixels, so that a copy is found even if its metadata differ.
+    ``turned`` says that viewers rotate or mirror the image by its EXIF orientation, which DALI's
     decoders do not.
     """
 
@@ -79,7 +79,7 @@ def _judge(image: Image.Image, extension: str, size: int) -> Verdict:
     if kind not in EXTENSIONS:
         return Verdict(f"{kind} images are not supported", size)
     if extension not in EXTENSIONS[kind]:
-        return Verdict(f"the extension lies: {extension} file with {kind} content", size)
+        return Verdict(f"wrong extension: {extension} file with {kind} content", size)
     if image.width * image.height > MAX_PIXELS:
         return Verdict(f"too large: {image.width}×{image.height} pixels", size)
     if kind == "TIFF" and image.mode in ("CMYK", "LAB", "YCbCr"):
@@ -97,5 +97,5 @@ def _judge(image: Image.Image, extension: str, size: int) -> Verdict:
 def _turned(image: Image.Image) -> bool:
     try:
         return image.getexif().get(_ORIENTATION, 1) in range(2, 9)
-    except Exception:  # damaged metadata do no harm to the pixels
+    except Exception:  # damaged metadata do not affect the pixels
         return False

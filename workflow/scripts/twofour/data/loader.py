@@ -22,8 +22,8 @@ from .settings import Data
 
 READER = "reader"
 _SHARD_SEEDS = 1_000_003
-# What the decoder on the GPU sets aside at once, for the largest of ImageNet's images, instead of
-# growing again and again in the first epochs (the sizes NVIDIA's recipes use).
+# What the decoder on the GPU allocates at once, for the largest of ImageNet's images, instead of
+# growing again and again in the first epochs (the sizes are those of NVIDIA's recipes).
 _WIDTH_HINT, _HEIGHT_HINT = 5980, 6430
 _DEVICE_PADDING, _HOST_PADDING = 211_025_920, 140_544_512  # bytes for each thread
 _GPU_THREADS = 8  # so that this stays small beside a GPU's memory
@@ -64,7 +64,7 @@ class Pipeline:
 class Loader:
     """Batches of one file list, epoch after epoch, as the ``pipeline`` describes them.
 
-    ``state`` resumes where :meth:`state` was taken.
+    ``state``, from :meth:`state`, resumes from there.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Loader:
         self._to_skip = batches - self.steps
         order = np.arange(self.images)
         if pipeline.training:
-            # DALI shuffles with a seed of its own; starting from our permutation makes it ours.
+            # DALI shuffles with a seed of its own; our seed acts through the initial permutation.
             order = np.random.default_rng(pipeline.seed).permutation(self.images)
         self._pipeline = _operators(
             [paths[i] for i in order.tolist()],
@@ -106,21 +106,21 @@ class Loader:
             raise TwoFourError(f"the images cannot be read: {first_line(error)}") from error
 
     def epoch(self, start: int = 0) -> Iterator[tuple]:
-        """The batches of an epoch from step ``start`` on, where the loader's state must stand.
+        """The batches of an epoch from step ``start`` on, at which the loader's state must be.
 
         Yields images [n, C, H, W] (or [n, H, W, C]) and their positions in the list [n] int64. The
         images lie in DALI's memory, which the next batch overwrites.
         """
         for step in range(start, self.steps):
             count = self.batch_size
-            if self._to_skip == 0:  # else all batches that are given are complete
+            if self._to_skip == 0:  # otherwise all batches used are complete
                 count = min(count, self.images - step * self.batch_size)
             yield self._run(count)
         for _ in range(self._to_skip):
             self._run(0)
 
     def state(self) -> bytes:
-        """Where the loader stands: shuffling, random numbers and position."""
+        """The loader's state: shuffling, random numbers and position."""
         return self._pipeline.checkpoint()
 
     def _run(self, count: int) -> tuple:

@@ -1,7 +1,7 @@
-"""What is known of files that were checked before, so that only new and changed ones are decoded.
+"""Verdicts on files that were checked before, so that only new and changed ones are decoded.
 
 An SQLite database beside the dataset stage's artifacts. A file counts as unchanged if its size and
-its time of change are.
+modification time are.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from ..system.errors import TwoFourError
 from .images import Verdict
 
 NAME = "checked.sqlite"
-COMMIT_EVERY = 2000  # files; what a killed check loses
+COMMIT_EVERY = 2000  # files; a killed check loses at most these
 
 
 @contextmanager
 def open_records(folder: Path, code: str) -> Iterator[Records]:
-    """The records in ``folder``; those that other ``code`` (a hash) has made are forgotten."""
+    """The records in ``folder``; those made by other ``code`` (a hash) are discarded."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / NAME
     try:
         try:
             database = _connect(path, code)
-        except sqlite3.DatabaseError:  # damaged: it can be made again
+        except sqlite3.DatabaseError:  # damaged: it can be recreated
             path.unlink(missing_ok=True)
             database = _connect(path, code)
         try:
@@ -64,7 +64,7 @@ class Records:
         self._waiting: list[tuple] = []
 
     def find(self, path: str, size: int, changed: int) -> Verdict | None:
-        """The verdict on the file at ``path``, if it has this size and time of change (ns)."""
+        """The verdict on the file at ``path``, if it has this size and modification time (ns)."""
         if not self._earlier:
             return None
         row = self._database.execute(
@@ -78,7 +78,7 @@ class Records:
         return Verdict(reason, size, width, height, digest, bool(turned))
 
     def add(self, path: str, changed: int, verdict: Verdict) -> None:
-        """Note the ``verdict`` on the file at ``path``, which was changed at that time (ns)."""
+        """Note the ``verdict`` on the file at ``path``, which was modified at that time (ns)."""
         values = (os.fsencode(path), verdict.size, changed, verdict.reason, verdict.width)
         self._waiting.append((*values, verdict.height, verdict.digest, int(verdict.turned)))
         if len(self._waiting) >= COMMIT_EVERY:

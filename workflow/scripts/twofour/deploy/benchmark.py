@@ -1,7 +1,7 @@
 """Throughput and latency of predictors, measured side by side.
 
-The predictors take turns, round by round, so that whatever else the machine does meets all of them
-alike; a difference between them is then one of the models and not of the moment.
+The predictors take turns, round by round, so that other load on the machine affects all of them
+alike; a difference between them is then due to the models and not to the timing.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def synthetic(
     """Time each predictor on the constant ``batch`` [N, C, H, W], input and output copies included.
 
     ``warmup`` batches run first, then ``steps`` batches in 5 rounds. Returns for each predictor
-    throughput (img/s, the median of the rounds), those of the rounds, and latency (ms a batch);
-    the same under ``device``, for the time that the device computed alone, where it is known.
+    throughput (img/s, the median of the rounds), those of the rounds, and latency (ms per batch);
+    the same under ``device``, for the time of the device's computation alone, where it is known.
     """
     latencies: dict[str, list[np.ndarray]] = {name: [] for name in predictors}
     computing: dict[str, list[np.ndarray]] = {name: [] for name in predictors}
@@ -52,8 +52,8 @@ def end_to_end(
     """Time each predictor on batches from image files: reading, decoding, preparing, predicting.
 
     ``batches`` starts an endless iterator over batches. Reading runs ahead of the predictor, as it
-    would in service; what it had got ready while another predictor was running is used up before
-    the clock starts. Returns for each predictor the throughput (img/s) of the rounds and their
+    would in service; what was read while another predictor was running is used up before the
+    clock starts. Returns for each predictor the throughput (img/s) of the rounds and their
     median.
     """
     streams = {name: batches() for name in predictors}
@@ -103,6 +103,6 @@ def random_batch(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def full_batches(paths: list[str], batch_size: int) -> list[str]:
-    """``paths`` in whole batches: a short list repeated, what is left of a long one dropped."""
+    """``paths`` in whole batches: a short list repeated, the remainder of a long one dropped."""
     whole = max(1, len(paths) // batch_size) * batch_size
     return (paths * -(-batch_size // len(paths)))[:whole]

@@ -18,7 +18,7 @@ from . import backends
 from .backends import Predictor
 from .profiles import Profile
 
-REBUILD_S = 3600  # how long a job waits for another one's engines
+REBUILD_S = 3600  # how long a job waits for another job to build the same engines
 
 
 def code_of(name: str) -> tuple[str, str]:
@@ -71,8 +71,8 @@ def build(
 def load(model: Path, out: Path, machine: Machine) -> tuple[Predictor, dict]:
     """What :func:`build` built, ready to run, and its build.json.
 
-    Where the present machine is not of the identity that it was built for, it is built again, into
-    a folder of its own inside of ``out``. Raises TwoFourError if it was built from another model
+    If it was built for a machine of another identity, it is built again for this one, into a
+    separate folder inside ``out``. Raises TwoFourError if it was built from another model
     than the one in ``model``, or for another kind of device.
     """
     record = read_json(out / BUILD)
@@ -91,10 +91,10 @@ def load(model: Path, out: Path, machine: Machine) -> tuple[Predictor, dict]:
 
 
 def _built_here(record: dict, present: dict, model: Path, out: Path, machine: Machine):
-    """(folder, build.json) of the same build for the present machine, made now if need be."""
+    """(folder, build.json) of the same build for the present machine, built now if necessary."""
     key = hashlib.sha256(json.dumps(present, sort_keys=True).encode()).hexdigest()[:12]
     here = out / key
-    with exclusive(here, wait=REBUILD_S):  # other jobs of this machine may want the same
+    with exclusive(here, wait=REBUILD_S):  # other jobs on this machine may need the same
         return here, _rebuilt(record, present, model, out, here, machine)
 
 

@@ -1,4 +1,4 @@
-"""The little of CUDA that an engine needs: memory, copies, streams, events, on the first GPU.
+"""The few parts of CUDA that an engine needs: memory, copies, streams, events, on the first GPU.
 
 Through NVIDIA's cuda-python (its driver API, the same in versions 11 to 13).
 """
@@ -35,9 +35,9 @@ def start() -> None:
 
 
 def device() -> dict[str, str]:
-    """Name and compute capability of the GPU that CUDA takes first, which engines depend on.
+    """Name and compute capability of CUDA's first GPU, on which engines depend.
 
-    nvidia-smi may count otherwise, and does not know CUDA_VISIBLE_DEVICES.
+    nvidia-smi may number GPUs differently, and ignores CUDA_VISIBLE_DEVICES.
     """
     require()
     driver = _driver()
@@ -56,7 +56,7 @@ def device() -> dict[str, str]:
 
 
 def pinned(shape: tuple[int, ...], dtype) -> np.ndarray:
-    """An array in memory that the GPU can copy from and to while the program goes on."""
+    """An array in pinned memory, from and to which the GPU can copy asynchronously."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     address = int(_call(_driver().cuMemAllocHost(size)))
     buffer = (ctypes.c_byte * size).from_address(address)
@@ -75,7 +75,7 @@ def stream():
 
 
 def event():
-    """A mark to put into a queue."""
+    """An event that marks a point in a queue."""
     return _call(_driver().cuEventCreate(0))
 
 
@@ -100,7 +100,7 @@ def synchronize(queue) -> None:
 
 
 def seconds(begin, end) -> float:
-    """Time between two events that have passed."""
+    """Seconds between two completed events."""
     return _call(_driver().cuEventElapsedTime(begin, end)) / 1000
 
 

@@ -14,7 +14,7 @@ from .backends import Predictor
 def evaluate(predict: Predictor, loader: Loader, labels: np.ndarray, reference: np.ndarray) -> dict:
     """Accuracy of ``predict`` on the images of ``loader``, and agreement with the training graph.
 
-    ``reference`` is what that says, [images, classes], in the order of ``labels`` [images].
+    ``reference`` is the latter's output, [images, classes], in the order of ``labels`` [images].
     """
     deployed, graph = Tally(labels), Tally(labels)
     largest, equal = 0.0, 0

@@ -24,7 +24,7 @@ def export(network: Architecture, state: Mapping[str, np.ndarray], size: int, ou
     """Write model.pdmodel, model.pdiparams and model.onnx into ``out``.
 
     The network maps normalised images [N, C, H, W] of ``size`` pixels to class probabilities
-    [N, classes], N being free. ``state`` are its weights and running statistics.
+    [N, classes], for any N. ``state`` are its weights and running statistics.
     """
     infer = Inference(network, size, "any").load(state)
     with scratch(out) as folder, paddle.static.scope_guard(infer.scope):
@@ -50,7 +50,7 @@ def require_same(network: Architecture, state: Mapping[str, np.ndarray], out: Pa
 
 
 def description(network: Architecture, data: Data) -> dict:
-    """What model.json says of an exported model: its input, how to prepare it, its output."""
+    """What model.json says about an exported model: its input, how to prepare it, its output."""
     return {
         "model": network.name,
         "input": {
@@ -99,8 +99,8 @@ def _tidy(path: str) -> None:
     """Bring the converter's file into the form that tools expect.
 
     Weights become initializers (the converter writes Constant nodes, which quantisers and sparsity
-    checkers do not look at), the output gets a telling name and the batch dimension the name N.
-    Nodes with weights are named after them, as profilers and TensorRT's log call layers by nodes.
+    checkers do not look at), the output gets a meaningful name and the batch dimension the name N.
+    Nodes with weights are named after them, since profilers and TensorRT's log show node names.
     """
     import onnx
 

@@ -1,4 +1,4 @@
-"""What the training graph says of every validation image, kept once for each model.
+"""The training graph's output for every validation image, stored once for each model.
 
 All deployed forms of a model are compared with it (:mod:`.evaluate`).
 """
@@ -41,5 +41,5 @@ def read(path: PathLike, content: str) -> np.ndarray:
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise TwoFourError(f"cannot read {Path(path)}: {error}") from error
     if dataset != content:
-        raise TwoFourError(f"{Path(path)} belongs to other images; make it again")
+        raise TwoFourError(f"{Path(path)} belongs to other images; create it again")
     return probabilities

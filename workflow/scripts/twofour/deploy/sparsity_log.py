@@ -1,11 +1,11 @@
-"""What TensorRT's builder says of sparse kernels.
+"""What TensorRT's builder says about sparse kernels.
 
 TensorRT 8.5 lists layers in two lines (NVIDIA/TensorRT issues 1403, 2169, 4056):
 ``(Sparsity) Layers eligible for sparse math: a, b`` and
 ``(Sparsity) TRT inference plan picked sparse implementation for layers: b``.
 TensorRT 10 counts them: ``(Sparsity) Found 2 layer(s) eligible to use sparse tactics: a, b`` and
-``(Sparsity) Chose 1 layer(s) using sparse tactics: b``; the names may be missing. A builder may say
-it more than once; the last time it speaks of the engine that it returns.
+``(Sparsity) Chose 1 layer(s) using sparse tactics: b``; the names may be missing. A builder may
+print them more than once; the last ones are about the engine that it returns.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def parse(lines: Iterable[str]) -> dict:
     """Layers in a builder's log that could use and that do use sparse kernels.
 
     Returns ``{"eligible": names, "picked": names, "eligible_count": n, "picked_count": n}``; all
-    four are None where the log says nothing, and the names alone where it gives only numbers.
+    four are None where the log says nothing, and only the names where it gives just counts.
     """
     result: dict = {"eligible": None, "picked": None, "eligible_count": None, "picked_count": None}
     for line in lines:

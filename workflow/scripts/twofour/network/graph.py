@@ -48,7 +48,7 @@ def forward(
 
 
 def state_names(network: Architecture) -> list[str]:
-    """Names of all that makes up a trained network: parameters and running statistics."""
+    """Names of everything that makes up a trained network: parameters and running statistics."""
     names = []
     for conv in network.convs:
         names += [conv.weight, *(f"{conv.norm}.{part}" for part in NORM_PARTS)]
@@ -56,7 +56,7 @@ def state_names(network: Architecture) -> list[str]:
 
 
 def statistics(network: Architecture) -> list[str]:
-    """Names of the running statistics, which each process of a training has of its own."""
+    """Names of the running statistics, of which each process of a training has its own."""
     return [f"{conv.norm}.{part}" for conv in network.convs for part in NORM_PARTS[2:]]
 
 
@@ -82,7 +82,7 @@ def _conv(conv: Conv, x, training: bool, layout: str, relu: bool):
         bias_attr=False,
         data_format=layout,
     )
-    # A decay of 0 of its own exempts the parameter from the optimiser's weight decay.
+    # A regularizer of its own, with decay 0, exempts a parameter from the optimiser's weight decay.
     weight, bias, mean, variance = (f"{conv.norm}.{part}" for part in NORM_PARTS)
     return nn.batch_norm(
         x,
@@ -99,7 +99,7 @@ def _conv(conv: Conv, x, training: bool, layout: str, relu: bool):
 
 
 def place(device: str, gpu: int = 0):
-    """PaddlePaddle's name for "cpu" or "gpu" (its number ``gpu``)."""
+    """PaddlePaddle's place for ``device``: "cpu", or "gpu" (number ``gpu``)."""
     return paddle.CUDAPlace(gpu) if device == "gpu" else paddle.CPUPlace()
 
 
@@ -115,7 +115,7 @@ def input_shape(network: Architecture, size: int | None, layout: str = "NCHW") -
 def use_onednn(program: paddle.static.Program) -> None:
     """Run convolutions and pooling with oneDNN. (The global flag for all operators breaks it.)
 
-    With the layout NHWC, the gradients of weights come out in another order
+    With the layout NHWC, this returns the gradients of weights in another order
     (:mod:`twofour.train.training_graph`).
     """
     for block in program.blocks:

@@ -1,4 +1,4 @@
-"""The network as it is applied: fixed statistics, images in, class probabilities out."""
+"""The network in inference: fixed statistics, images in, class probabilities out."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .graph import IMAGES
 
 
 class Inference:
-    """A network with weights of its own, apart from those of any other graph in this process.
+    """A network with its own weights, separate from those of any other graph in this process.
 
     It maps normalised images [N, C, H, W] float32 (or [N, H, W, C], with the ``layout`` NHWC) of
     ``size`` pixels to class probabilities [N, classes]. ``device`` is "cpu", "gpu" (its number
-    ``gpu``), or "any" for a graph without attributes of either, as files should have it.
+    ``gpu``), or "any" for a graph without attributes of either, as exported files should have.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Inference:
         self.executor.run(startup, scope=self.scope)
 
     def load(self, state: Mapping[str, np.ndarray], where: str = "the weights") -> Inference:
-        """Take over weights and statistics from ``state``, which may hold more; returns self.
+        """Load weights and statistics from ``state``, which may hold more; returns self.
 
         Raises TwoFourError, with ``where``, if something is missing or of another shape.
         """

@@ -17,9 +17,9 @@ def read(names: Iterable[str], scope=None) -> dict[str, np.ndarray]:
 
 
 def write(arrays: Mapping[str, np.ndarray], place, scope=None) -> None:
-    """Put ``arrays`` into the variables of those names, which exist with the same shapes.
+    """Write ``arrays`` to the existing variables of the same names and shapes.
 
-    They are those of ``scope``, or of the global one. fp16 variables take fp32 arrays rounded.
+    They are in ``scope``, or in the global one. For fp16 variables, fp32 arrays are rounded.
     Raises TwoFourError for a name that the network lacks or a shape that differs.
     """
     scope = scope or paddle.static.global_scope()

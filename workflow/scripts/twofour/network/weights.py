@@ -1,8 +1,8 @@
 """Weights on disk, as named NumPy arrays, and whether they fit a network.
 
 A ``.pdparams`` file is a pickle of {name: array}. PaddlePaddle reads ours with ``paddle.load`` and
-``paddle.static.load_program_state``; we read files with an unpickler that can make arrays and
-nothing else, since an ordinary one runs whatever code a stranger put there.
+``paddle.static.load_program_state``; we read files with an unpickler that can create only
+arrays, since an ordinary one runs whatever code a file contains.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def load(path: PathLike) -> dict[str, np.ndarray]:
         raise TwoFourError(f"{path} is not a usable weights file: {error}") from error
     if not isinstance(value, dict):
         raise TwoFourError(f"{path} is not a weights file: it holds a {type(value).__name__}")
-    # PaddlePaddle adds entries of its own that are no arrays, such as a table of names.
+    # PaddlePaddle adds entries of its own that are not arrays, such as a table of names.
     return {str(k): v for k, v in value.items() if isinstance(v, np.ndarray)}
 
 
@@ -68,7 +68,7 @@ def require(arrays: Mapping[str, np.ndarray], names: Iterable[str], path: PathLi
     """Raise TwoFourError unless ``arrays``, read from ``path``, hold all of ``names``."""
     for name in names:
         if name not in arrays:
-            raise TwoFourError(f"{path} lacks the weights {name}; it is of another network")
+            raise TwoFourError(f"{path} lacks the weights {name}; it belongs to another network")
 
 
 def require_shapes(
@@ -85,7 +85,7 @@ def require_shapes(
 
 
 def initial(path: PathLike, names: Iterable[str], network: Architecture) -> dict[str, np.ndarray]:
-    """What a training takes over from the file ``path``: all of ``names`` for this network.
+    """What a training loads from the file ``path``: all of ``names`` for this network.
 
     A classifier for another number of classes is left out, so that it is reinitialised. Raises
     TwoFourError if anything else is missing or of another shape.

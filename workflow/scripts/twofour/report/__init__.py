@@ -1,1 +1,1 @@
-"""From measurements to a table, pictures and a page."""
+"""From measurements to a table, plots and a page."""

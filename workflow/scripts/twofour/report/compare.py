@@ -1,4 +1,4 @@
-"""The table that says what the sparsity bought, and what it says in words.
+"""The table that says what the sparsity gained, and a summary of it in words.
 
 Column names and rules: a cell that was not measured is empty; accuracies are percent; top1_drop is
 in points below the dense model in the same backend and precision; speedup is throughput over that
@@ -46,7 +46,7 @@ COLUMNS = [
     "sparse_kernels",
     "note",
 ]
-NOISE = 0.02  # a speed-up within 2 % of 1 is not called one, however steady it looks
+NOISE = 0.02  # a speed-up within 2 % of 1 is not reported as one, however steady it looks
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Table:
         return [known[name] for name in self.frame["model"]]
 
     def branch(self, name: str) -> str:
-        """What tells the model ``name`` from others of its kind; "" where there is only one."""
+        """What distinguishes the model ``name`` within its kind; "" if it is the only one."""
         return next(model.branch for model in self.models if model.name == name)
 
     def parent(self, name: str) -> str:
@@ -87,8 +87,8 @@ def build(
 
     ``cases`` are (backend, precision). speedup_low and speedup_high are the smallest and largest
     ratio to the dense model over the rounds of the benchmark, each ratio within one round.
-    device_img_s and device_speedup are of the time that a GPU computed alone, without copies;
-    empty where the backend does not tell it.
+    device_img_s and device_speedup go by the time of a GPU's computation alone, without copies;
+    they are empty where the backend does not report it.
     """
     densities = {model.name: _density(results, model, models) for model in models}
     rows: list[dict] = []
@@ -158,7 +158,7 @@ def read(path: Path, models: Sequence[Model]) -> Table:
         raise TwoFourError(f"cannot read {path}: {error}") from error
 
 
-# --- for people ---------------------------------------------------------------------------------
+# --- for display --------------------------------------------------------------------------------
 
 _SHOWN = {
     "model": ("model", "{}"),
@@ -180,17 +180,17 @@ _SHOWN = {
 
 
 def _columns(table: Table) -> list[str]:
-    """The columns to show: all but those that nothing was measured of."""
+    """The columns to show: all but those for which nothing was measured."""
     return [key for key in _SHOWN if table.frame[key].notna().any()]
 
 
 def headings(table: Table) -> list[str]:
-    """Headings of the table for people."""
+    """Headings of the table for display."""
     return [_SHOWN[key][0] for key in _columns(table)]
 
 
 def cells(table: Table) -> list[list[str]]:
-    """The table for people as rows of text; a missing value is empty."""
+    """The table for display as rows of text; a missing value is empty."""
     return [
         ["" if pd.isna(row[key]) else _SHOWN[key][1].format(row[key]) for key in _columns(table)]
         for _, row in table.frame.iterrows()
@@ -198,7 +198,7 @@ def cells(table: Table) -> list[list[str]]:
 
 
 def notes(table: Table) -> list[str]:
-    """What must be known of a backend's rows, a line each, and what the columns mean."""
+    """What must be known about a backend's rows, a line each, and what the columns mean."""
     noted = table.frame[["backend", "note"]].dropna().drop_duplicates()
     gpu = "GPU alone: the same ratio of the time that the GPU computed, without copies. "
     return [
@@ -314,7 +314,7 @@ def _range(ratios: list[float]) -> str:
 
 
 def _case_words(table: Table, row: pd.Series) -> str:
-    """Model, backend, precision, batch size and speed-up of a row, as far as they tell apart."""
+    """Backend, precision, batch size, branch (if there are several) and speed-up of a row."""
     branch = table.branch(row["model"])
     case = f"{row['backend']} {row['precision']} at batch {row['batch_size']}"
     case += f" with {branch}" if branch else ""

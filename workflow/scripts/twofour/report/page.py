@@ -1,4 +1,4 @@
-"""The report: table, pictures, configuration and provenance on one page that needs nothing else."""
+"""The report: table, plots, configuration and provenance on one self-contained page."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _kernel_words(deployed: list[tuple[str, dict]]) -> list[str]:
 
 
 def _svg(path: Path) -> str:
-    """The picture as an element for a page: without the XML header, names made unique."""
+    """The plot as an element for a page: without the XML header, names made unique."""
     text = read_text(path)
     text = text[text.index("<svg") :]
     for name in sorted(set(re.findall(r'\bid="([^"]+)"', text)), key=len, reverse=True):

@@ -1,4 +1,4 @@
-"""The pictures of the report, as SVG files."""
+"""The plots of the report, as SVG files."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ STYLE = {
     "axes.grid": True,
     "grid.alpha": 0.25,
     "font.size": 10,
-    "svg.hashsalt": "twofour",  # the same picture gives the same file
+    "svg.hashsalt": "twofour",  # the same plot gives the same file
     "svg.fonttype": "path",  # looks the same wherever it is opened
 }
-# Of a network's layers on sparse kernels: {layer: (eligible, runs on one)}
+# {layer: (a sparse kernel could run it, a sparse kernel does run it)}
 Kernels = Mapping[str, tuple[bool, bool]]
 
 
 def draw(results: Path, models: Sequence[Model], cases: Sequence[tuple[str, str]]) -> list[Path]:
-    """Draw all pictures of the run in folder ``results``; ``cases`` are (backend, precision)."""
+    """Draw all plots of the run in folder ``results``; ``cases`` are (backend, precision)."""
     out = results / "plots"
     training, accuracy, layers = (out / f"{name}.svg" for name in PLOTS)
     histories = {m: pd.read_csv(results / m.name / METRICS) for m in models if m.made == TRAINING}

@@ -36,7 +36,7 @@ PACKAGES = (
 def record(
     settings: Mapping[str, Any], text: str, results: Path, repository: Path
 ) -> dict[str, Any]:
-    """What provenance.json holds of the run in folder ``results``.
+    """What provenance.json holds for the run in folder ``results``.
 
     ``settings`` is the whole configuration, ``text`` the same as one line of JSON, and
     ``repository`` the folder of the workflow.
@@ -61,7 +61,7 @@ def record(
 
 
 def _git(repository: Path, *arguments: str) -> str | None:
-    """The answer of git about the repository, or None where there is none."""
+    """What git prints about the repository; None if it fails."""
     try:
         answer = subprocess.run(
             ["git", "-C", str(repository), *arguments], capture_output=True, text=True, timeout=30

@@ -15,10 +15,10 @@ from paddle.incubate.asp import supported_layer_list
 def decorate(optimizer, names: Iterable[str]):
     """``optimizer`` with a mask for exactly the weights ``names``; the masks start as ones.
 
-    ASP by itself goes by PaddlePaddle's automatic names (conv2d_0.w_0) and excludes by substring.
-    Ours do not look like that, so only those registered here, by their full names, are found.
+    By default, ASP goes by PaddlePaddle's automatic names (conv2d_0.w_0) and excludes by substring.
+    Our names differ, so it finds only the weights that are registered here, by their full names.
     """
-    # ASP's own type names would also match a weight of ours that is called like one.
+    # ASP's own type names would also match a weight of ours with the same name.
     supported_layer_list.supported_layers_and_prune_func_map.clear()
     for name in names:
         asp.add_supported_layer(name)

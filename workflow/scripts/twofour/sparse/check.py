@@ -1,8 +1,8 @@
-"""Reading the layers of model files, ours or anyone's, and judging whether they are 2:4 sparse.
+"""Reading the layers of model files, ours or others', and judging whether they are 2:4 sparse.
 
-Nothing here knows of masks or of how a network was pruned: it goes by the numbers in the file and
+Nothing here knows about masks or how a network was pruned: it goes by the numbers in the file and
 by what its operators do with them. Quantised weights count as zero where they equal their zero
-point. Operators inside of control flow (If, Loop) are not looked at.
+point. Operators inside control flow (If, Loop) are not examined.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Contents:
-    """The layers of a file, and the names of other fixed tensors that no known operator reads."""
+    """The layers of a file, and the names of other constants that no known operator reads."""
 
     layers: list[Layer]
     others: list[str]
@@ -73,7 +73,7 @@ class Contents:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found of a layer: its ``groups`` of 4 neighbours, and how many are ``broken``."""
+    """The findings for a layer: its ``groups`` of 4 neighbours, and how many are ``broken``."""
 
     name: str
     operator: str
@@ -91,7 +91,7 @@ class Verdict:
 
     @property
     def words(self) -> str:
-        """The verdict for people."""
+        """The verdict in words."""
         if self.eligible and self.broken == 0:
             return "2:4"
         if self.required and self.eligible:
@@ -103,7 +103,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was found of a file: a verdict for each layer, and what no known operator reads."""
+    """The findings for a file: a verdict for each layer, and what no known operator reads."""
 
     path: str
     verdicts: list[Verdict]
@@ -113,7 +113,7 @@ class Outcome:
 def judge(path: str, listed: list[str] | None, exclude: list[str]) -> Outcome:
     """Judge the layers of the file ``path``.
 
-    Those ``listed`` must be 2:4 sparse, by default all that can be, without those that a pattern of
+    Those ``listed`` must be 2:4 sparse, by default all that can be, except those that a pattern of
     ``exclude`` matches. Raises TwoFourError if the file lacks one of them, or a pattern matches
     nothing.
     """
@@ -136,11 +136,11 @@ def listed(path: str) -> list[str]:
     try:
         return chosen_layers.chosen(chosen_layers.choices(report))
     except (KeyError, TypeError) as error:
-        raise TwoFourError(f"{path} is no sparsity.json") from error
+        raise TwoFourError(f"{path} is not a sparsity.json") from error
 
 
 def table(outcome: Outcome) -> str:
-    """The verdicts on a file as text, a line each."""
+    """The verdicts on a file as text, one line each."""
     rows = [("layer", "operator", "shape", "eligible", "density", "verdict")]
     for v in outcome.verdicts:
         shape = "×".join(map(str, v.shape))
@@ -162,7 +162,7 @@ def summary(outcome: Outcome) -> str:
 
 
 def record(outcome: Outcome) -> dict:
-    """What check.json holds of a file."""
+    """What check.json holds for a file."""
     rows = [{**asdict(v), "passed": v.passed} for v in outcome.verdicts]
     return {"file": outcome.path, "layers": rows, "not_checked": outcome.others}
 
@@ -195,7 +195,7 @@ def check(layers: Iterable[Layer], required: Iterable[str] | None = None) -> lis
 def read(path: str | Path) -> Contents:
     """The layers of a model file; TwoFourError if it cannot be read or holds none.
 
-    Takes ``.pdparams`` (layers are told by their shapes: 2 dimensions [in, out] are a linear layer,
+    Takes ``.pdparams`` (where the shape tells the kind of layer: 2 dimensions [in, out] are linear,
     3 to 5 a convolution [out, in, …]), ``.onnx``, and Paddle inference models.
     """
     path = Path(path)
@@ -206,7 +206,7 @@ def read(path: str | Path) -> Contents:
         if len(found) != 1:
             known = sorted(p.name for p in path.iterdir() if p.suffix in (".onnx", ".pdparams"))
             what = ", ".join([*(p.name for p in found), *known]) or "no model"
-            raise TwoFourError(f"{path} is a folder with {what}; name the file that is meant")
+            raise TwoFourError(f"{path} is a folder with {what}; name the file that you mean")
         path = found[0]
     if path.suffix == ".pdiparams":
         path = path.with_suffix(".pdmodel")
@@ -219,7 +219,7 @@ def read(path: str | Path) -> Contents:
     elif path.suffix == ".pdmodel":
         contents = _read_paddle(path)
     else:
-        raise TwoFourError(f"{path} is of no kind that can be checked: {KINDS}")
+        raise TwoFourError(f"{path} is not a kind of file that can be checked: {KINDS}")
     if not contents.layers:
         raise TwoFourError(f"{path} holds no convolution and no linear layer with fixed weights")
     return contents
@@ -258,7 +258,7 @@ def _read_paddle(path: Path) -> Contents:
         for v in program.list_vars()
         if v.persistable and v.name not in ("feed", "fetch")
     }
-    origin = {name: name for name in tensors}  # what a tensor was made of
+    origin = {name: name for name in tensors}  # the tensor that each was made from
     layers: dict[tuple, Layer] = {}
     judged = set()
     for op in program.global_block().ops:
@@ -273,7 +273,7 @@ def _read_paddle(path: Path) -> Contents:
             letter = slot.lower()
             flags = (f"trans_{letter}", f"transpose_{slot}")
             if slot in "XY" and any(op.has_attr(f) and op.attr(f) for f in flags):
-                axis = -3 - axis  # -1 and -2 change places
+                axis = -3 - axis  # swaps -1 and -2
             count = op.attr("groups") if op.has_attr("groups") else 1
             _add(layers, name, op.type, weight, axis, count)
             judged.add(origin[name])
@@ -281,7 +281,7 @@ def _read_paddle(path: Path) -> Contents:
 
 
 def _follow_paddle(op, tensors: dict[str, np.ndarray], origin: dict[str, str]) -> None:
-    """Compute what ``op`` makes of a fixed tensor by turning, reshaping or converting it."""
+    """Compute the output of ``op`` if it transposes, reshapes or casts a constant tensor."""
     if op.type not in ("transpose2", "reshape2", "cast") or op.input("X")[0] not in tensors:
         return
     source, target = op.input("X")[0], op.output("Out")[0]
@@ -294,7 +294,7 @@ def _follow_paddle(op, tensors: dict[str, np.ndarray], origin: dict[str, str]) -
 
 
 def _add(layers: dict, name: str, operator: str, weight: np.ndarray, axis: int, groups: int):
-    """Add a layer; a weight that is read in two ways is two layers."""
+    """Add a layer; a weight that is read along two axes counts as two layers."""
     axis %= weight.ndim
     if axis == 0 and weight.ndim > 2 and groups > 1:  # a transposed convolution in groups
         weight = weight.reshape(groups, -1, *weight.shape[1:])
@@ -308,7 +308,7 @@ def _unjudged(tensors: dict[str, np.ndarray], names: Iterable[str]) -> list[str]
 
 
 def _require_program(path: Path) -> None:
-    """Raise TwoFourError if the file is no Paddle program; loading some such files crashes."""
+    """Raise TwoFourError if the file is not a Paddle program; loading some such files crashes."""
     from google.protobuf.message import DecodeError
     from paddle.base.proto import framework_pb2
 
@@ -318,9 +318,9 @@ def _require_program(path: Path) -> None:
     except OSError as error:
         raise TwoFourError(f"cannot read {path}: {error.strerror or error}") from error
     except DecodeError as error:
-        raise TwoFourError(f"cannot read {path}: it is no Paddle program") from error
+        raise TwoFourError(f"cannot read {path}: it is not a Paddle program") from error
     if not found.blocks:
-        raise TwoFourError(f"cannot read {path}: it is no Paddle program")
+        raise TwoFourError(f"cannot read {path}: it is not a Paddle program")
 
 
 def _read_onnx(path: Path) -> Contents:
@@ -335,7 +335,7 @@ def _read_onnx(path: Path) -> Contents:
         text = str(error).strip() or type(error).__name__
         raise TwoFourError(f"cannot read {path}: {text.splitlines()[0]}") from error
     if not model.graph.node:
-        raise TwoFourError(f"cannot read {path}: it is no ONNX model, or one without operators")
+        raise TwoFourError(f"cannot read {path}: it is not an ONNX model, or has no operators")
     constants = _Constants(model)
     layers: dict[tuple, Layer] = {}
     for node in model.graph.node:
@@ -350,7 +350,7 @@ def _read_onnx(path: Path) -> Contents:
                     weight = _shifted(weight, zero, 0 if axis == 1 else -1)
             flag = "transA" if index == 0 else "transB"
             if any(a.name == flag and a.i for a in node.attribute):
-                axis = -3 - axis  # -1 and -2 change places
+                axis = -3 - axis  # swaps -1 and -2
             count = next((a.i for a in node.attribute if a.name == "group"), 1)
             _add(layers, name, node.op_type, weight, axis, count)
     left = set(constants.initializers) - constants.asked
@@ -359,7 +359,7 @@ def _read_onnx(path: Path) -> Contents:
 
 
 def _shifted(values: np.ndarray, zero: np.ndarray, axis: int) -> np.ndarray:
-    """``values`` minus their zero point: a number, a vector along ``axis``, or as many as values.
+    """``values`` minus their zero point: a scalar, a vector along ``axis``, or one for each value.
 
     In float32, which holds 8-bit integers and floats exactly.
     """
@@ -371,10 +371,10 @@ def _shifted(values: np.ndarray, zero: np.ndarray, axis: int) -> np.ndarray:
 
 
 class _Constants:
-    """Values of an ONNX graph that do not depend on its inputs, computed where that is needed.
+    """Values of an ONNX graph that do not depend on its inputs, computed on demand.
 
     Exporters put weights behind Constant, Identity, Transpose, Cast or DequantizeLinear nodes.
-    ``asked`` collects the initializers that were needed for what was asked for.
+    ``asked`` collects the initializers that the requested values depend on.
     """
 
     def __init__(self, model) -> None:
@@ -390,7 +390,7 @@ class _Constants:
     def value(self, name: str) -> np.ndarray | None:
         """The tensor ``name``, or None if it depends on the inputs of the graph."""
         pending = [name]
-        while pending:  # no recursion: a constant may lie at the end of a long chain
+        while pending:  # no recursion: a constant may be at the end of a long chain
             current = pending[-1]
             node = self.producers.get(current)
             if current in self.known:
@@ -420,7 +420,7 @@ class _Constants:
                 results = [_dequantised(node, *given.values())]
             else:
                 results = self._evaluate(node, given)
-        except Exception:  # an operator that is not known here: then it is no plain constant
+        except Exception:  # an unsupported operator: its output does not count as a constant
             results = [None] * len(node.output)
         self.known.update(zip((name for name in node.output if name), results))
 
@@ -441,7 +441,7 @@ class _Constants:
 
 
 def _dequantised(node, values: np.ndarray, scale: np.ndarray, zero: np.ndarray | None = None):
-    """(values - zero) · scale, for one of each, one along an axis, or one a block of that axis."""
+    """(values - zero) · scale, with one of each per tensor, per index of an axis or per block."""
     attributes = {a.name: int(a.i) for a in node.attribute}
     axis, block = attributes.get("axis", 1), attributes.get("block_size", 0)
 

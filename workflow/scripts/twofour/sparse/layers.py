@@ -1,4 +1,4 @@
-"""Which layers become 2:4 sparse, why or why not, and what came of it, layer by layer."""
+"""Which layers become 2:4 sparse, why or why not, and the result, layer by layer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .pattern import GROUP, density, eligible, holds, input_axis, kept_magnitude
 
 @dataclass(frozen=True)
 class Choice:
-    """Whether a weight shall be 2:4 sparse, and why or why not."""
+    """Whether a weight is to be 2:4 sparse, and why or why not."""
 
     sparse: bool
     reason: str
@@ -47,12 +47,12 @@ def choose(
 
 
 def chosen(choices: Mapping[str, Choice]) -> list[str]:
-    """Names of the weights that shall be sparse, in their order."""
+    """Names of the weights that are to be sparse, in their order."""
     return [name for name, choice in choices.items() if choice.sparse]
 
 
 def require_some(choices: Mapping[str, Choice]) -> None:
-    """Raise TwoFourError if no layer is left that shall be sparse."""
+    """Raise TwoFourError if no layer is left to prune."""
     if not chosen(choices):
         raise TwoFourError(
             "sparsity.include and sparsity.exclude leave no layer to prune; include more layers "

@@ -1,7 +1,7 @@
 """Which weights 2:4 sparsity keeps: three algorithms, as NumPy operations on whole tensors.
 
-All go by magnitude |w|. A weight is [out, in, kh, kw] or [in, out]; a mask is a bool array of its
-shape, True where the weight is kept.
+All select by magnitude |w|. A weight is [out, in, kh, kw] or [in, out]; a mask is a bool array of
+its shape, True where the weight is kept.
 
 References: A. Mishra et al., "Accelerating Sparse Deep Neural Networks", arXiv 2104.08378, section
 3 (2:4 and its selection by magnitude); I. Hubara et al., "Accelerated Sparse Neural Training: A
@@ -23,7 +23,7 @@ from .pattern import GROUP, KEPT, input_axis
 
 Mask = Callable[[np.ndarray], np.ndarray]
 
-_CHUNK = 1 << 14  # blocks at a time: what the work needs then stays in the processor's cache
+_CHUNK = 1 << 14  # blocks at a time, so that the working set stays in the processor's cache
 
 
 def mask_1d(weight: np.ndarray) -> np.ndarray:
@@ -31,8 +31,8 @@ def mask_1d(weight: np.ndarray) -> np.ndarray:
 
     The same mask, bit for bit, as paddle.incubate.asp's mask_1d, which sorts rows of 4 one by one:
     input channels are padded with zeros, and among equal magnitudes those that NumPy's default
-    sort of float64 puts last are kept. (Which of them is up to the processor; a stable sort would
-    not be Paddle's mask.)
+    sort of float64 puts last are kept. (Which ones depends on the processor; a stable sort would
+    not give Paddle's mask.)
     """
     axis = input_axis(weight.shape)
     magnitude = _pad(np.abs(weight), axis)
@@ -57,7 +57,7 @@ def _keep_two(groups: np.ndarray, kept: np.ndarray) -> None:
         fits = ~((x & y) | (x & z) | (y & z))  # at most one is larger
         kept[:, :, i] = fits
         count += fits
-    # Equal magnitudes that contend for the last place.
+    # Equal magnitudes that compete for the last place.
     tied = np.nonzero(count != KEPT)
     if len(tied[0]):
         first, group, last = tied
@@ -70,15 +70,15 @@ def _keep_two(groups: np.ndarray, kept: np.ndarray) -> None:
 def mask_2d_greedy(weight: np.ndarray) -> np.ndarray:
     """In every 4×4 block of outputs × inputs, take weights from the largest down while they fit.
 
-    One fits while fewer than 2 are kept in its row and in its column. Such a choice can end with
-    7 or even 6 of the 8 that are possible. Equal magnitudes are taken in the order of the block.
+    One fits while fewer than 2 are kept in its row and in its column. This can end with 7 or
+    even 6 of the 8 possible weights. Equal magnitudes are taken in the order of the block.
     """
     cells = GROUP * GROUP
     two, high = np.uint16(2), np.uint16(2 * GROUP)
 
     def keep(blocks: np.ndarray) -> np.ndarray:
-        # A magnitude of fp32 leaves the low bits of a float64 free: there goes the cell, so that
-        # sorting the one sorts both, the earlier of two equal ones first.
+        # A magnitude of fp32 leaves the low bits of a float64 free; they hold the cell's number, so
+        # that one sort orders both, the earlier of two equal ones first.
         keys = np.ascontiguousarray(blocks.T)
         keys.view(np.int64)[:] |= np.arange(cells - 1, -1, -1)[:, None]
         larger = np.empty(len(blocks))
@@ -100,7 +100,7 @@ def mask_2d_greedy(weight: np.ndarray) -> np.ndarray:
     return _by_blocks(weight, keep)
 
 
-# Comparisons that sort 16 values, whatever they are (60, the fewest known: D. E. Knuth, The Art of
+# A sorting network for 16 values (60 comparisons, the fewest known: D. E. Knuth, The Art of
 # Computer Programming, volume 3, section 5.3.4).
 _SORT_16 = (
     *((0, 13), (1, 12), (2, 15), (3, 14), (4, 8), (5, 6), (7, 11), (9, 10)),
@@ -117,10 +117,10 @@ _SORT_16 = (
 
 
 def mask_2d_best(weight: np.ndarray) -> np.ndarray:
-    """In every 4×4 block of outputs × inputs, keep the 2 of each row and column that weigh most.
+    """In every 4×4 block of outputs × inputs, keep the largest sum with 2 in each row and column.
 
-    The optimum of all 90 such patterns: of the choices for the upper two rows that fill the columns
-    alike, only the best counts, and so below.
+    The optimum of all 90 such patterns: of the choices for the upper two rows with the same number
+    of weights in each column, only the best is considered, and likewise for the lower two.
     """
 
     def keep(blocks: np.ndarray) -> np.ndarray:
@@ -144,7 +144,7 @@ def mask_2d_best(weight: np.ndarray) -> np.ndarray:
 
 
 def _heavier(first: list, second: list, choices: list) -> tuple[np.ndarray, np.ndarray]:
-    """The largest sum of a pair of the ``first`` row and one of the ``second``, and its number."""
+    """The largest sum of a pair of the ``first`` row and one of the ``second``, and its index."""
     sums = (first[i] + second[j] for i, j in choices)
     most = next(sums)
     number = np.zeros(len(most), dtype=np.uint8)
@@ -157,24 +157,24 @@ def _heavier(first: list, second: list, choices: list) -> tuple[np.ndarray, np.n
 def _replace(numbers: np.ndarray, others: np.ndarray | np.uint8, where: np.ndarray) -> None:
     """Set ``numbers`` (uint8) to ``others`` where ``where`` is True.
 
-    Without branches, which a processor cannot foresee here: a tenth of np.copyto's time.
+    Without branches, which a processor cannot predict here: takes a tenth of np.copyto's time.
     """
     numbers ^= (numbers ^ others) & np.negative(where.view(np.uint8))
 
 
 def _rest(filled: tuple[int, ...]) -> tuple[int, ...]:
-    """How the lower rows must fill the columns where the upper ones have filled them so."""
+    """Weights that the lower rows must keep in each column where the upper ones keep ``filled``."""
     return tuple(KEPT - count for count in filled)
 
 
-# Which two of a row are kept; and, by how two rows fill the columns, the pairs that do so.
+# Which two of a row are kept; and, by how many two rows keep in each column, the pairs that do so.
 _PAIRS = list(itertools.combinations(range(GROUP), KEPT))
 _FILLED: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
 for _choice in itertools.product(range(len(_PAIRS)), repeat=2):
     _columns = [column for pair in _choice for column in _PAIRS[pair]]
     _filled = tuple(_columns.count(column) for column in range(GROUP))
     _FILLED.setdefault(_filled, []).append(_choice)
-# The 90 patterns [90, 16] bool, by how their upper rows fill the columns; the first of each kind.
+# The 90 patterns [90, 16] bool, grouped by what their upper rows keep; each group's first index.
 _FIRST: dict[tuple[int, ...], int] = {}
 _KEPT_PAIRS: list[tuple[int, ...]] = []
 for _filled, _above in _FILLED.items():
@@ -191,9 +191,9 @@ ALGORITHMS: dict[str, Mask] = {
 
 
 def _matrix(weight: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
-    """The weight as a matrix [kernel positions × outputs, inputs], and the way back.
+    """The weight as a matrix [kernel positions × outputs, inputs], and a function to undo that.
 
-    Outputs run fastest, so that neighbouring rows are outputs at one kernel position.
+    Outputs vary fastest, so that neighbouring rows are outputs at one kernel position.
     """
     if input_axis(weight.shape) == 0:
         return weight.T, lambda mask: mask.T

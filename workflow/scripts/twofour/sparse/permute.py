@@ -22,13 +22,13 @@ from .prune import prune
 
 CYCLES = 2  # bound of the search; see search()
 TOLERANCE = 1e-4  # of a class probability: sums are the same but for the order of their terms
-IMAGES = 4  # random ones, on which the permuted network must give the same
+IMAGES = 4  # random ones, on which the permuted network must give the same outputs
 
 _PAIR = 2 * GROUP
-_FLOATS = 1 << 17  # at a time: enough to keep threads apart, little enough for the caches
+_FLOATS = 1 << 17  # at a time: enough to keep the threads busy, few enough for the caches
 _PAIRS_OF = list(itertools.combinations(range(_PAIR), 2))
 _INDEX = {pair: index for index, pair in enumerate(_PAIRS_OF)}
-# The 35 ways to split 8 columns into two groups of 4; the first is the one they come in.
+# The 35 ways to split 8 columns into two groups of 4; the first is the present one.
 _SPLITS = [
     (left, tuple(sorted(set(range(_PAIR)) - set(left))))
     for left in itertools.combinations(range(_PAIR), GROUP)
@@ -51,7 +51,7 @@ def find(
         if readers and len(_columns(readers[0])) >= _PAIR:
             tasks[index] = readers
     heavy_first = sorted(tasks, key=lambda i: -_cost(tasks[i]))
-    with ThreadPoolExecutor() as pool:  # NumPy's loops run side by side
+    with ThreadPoolExecutor() as pool:  # NumPy's loops run in parallel
         orders = pool.map(
             lambda i: search(np.concatenate([_columns(w) for w in tasks[i]], axis=1), seed + i),
             heavy_first,
@@ -64,9 +64,9 @@ def search(columns: np.ndarray, seed: int, cycles: int = CYCLES) -> np.ndarray:
     """An order of ``columns`` [channels, rows] in which 2 of 4 neighbours keep more magnitude.
 
     Stripes of 4 channels meet in pairs, in the order of a round-robin tournament over shuffled
-    stripes; the 8 channels of a pair are split anew in the best of the 35 ways. So the kept
+    stripes; the 8 channels of a pair are split again in the best of the 35 ways. So the kept
     magnitude never falls. The search ends when a cycle, in which every two stripes meet once,
-    improves nothing (no pair can be split better then), or after ``cycles`` of them. Channels
+    improves nothing (then no pair can be split any better), or after ``cycles`` of them. Channels
     beyond the last whole stripe stay where they are.
     """
     columns = np.abs(columns).astype(np.float32)
@@ -81,7 +81,7 @@ def search(columns: np.ndarray, seed: int, cycles: int = CYCLES) -> np.ndarray:
             turn += 1
             half = len(players) // 2
             pairs = np.stack([players[:half], players[: half - 1 : -1]], axis=1)
-            pairs = pairs[(pairs < len(stripes)).all(axis=1)]  # with an odd number, one rests
+            pairs = pairs[(pairs < len(stripes)).all(axis=1)]  # with an odd number, one sits out
             a, b = pairs.T
             pairs = pairs[np.maximum(changed[a], changed[b]) > met[a, b]]
             a, b = pairs.T
@@ -102,7 +102,7 @@ def _improve(columns, stripes, pairs, changed, turn) -> None:
         scores = _splits(columns[members.T])
         best = np.argmax(scores, axis=0)
         gains = scores[best, np.arange(len(part))] - scores[0]
-        # Sums of float32 differ in their last digits with the order; such a gain is none.
+        # Sums of float32 vary in their last digits with the order; that is not a gain.
         for row in np.flatnonzero(gains > 1e-5 * scores[0]):
             split = _SPLITS[best[row]]
             for stripe, side in zip(part[row], split):
@@ -155,7 +155,7 @@ def _followers(stream: Stream, state: Mapping[str, np.ndarray]) -> list[str]:
 
 
 def _columns(weight: np.ndarray) -> np.ndarray:
-    """The weight as [input channels, all else]."""
+    """The weight as [input channels, everything else]."""
     return np.moveaxis(weight, input_axis(weight.shape), 0).reshape(
         weight.shape[input_axis(weight.shape)], -1
     )
@@ -172,7 +172,7 @@ def difference(
     size: int,
     seed: int,
 ) -> float:
-    """The largest difference of a class probability between two states, on random images.
+    """The largest difference in a class probability between two states, on random images.
 
     The images are of ``size`` pixels. Raises TwoFourError if it is more than rounding explains.
     """
@@ -187,7 +187,7 @@ def difference(
     if not result <= TOLERANCE:
         raise TwoFourError(
             f"the permuted network differs from the dense one by {result:.3g} in a class "
-            "probability; this is a fault of the program, please report it"
+            "probability; this is a bug in the program, please report it"
         )
     return result
 

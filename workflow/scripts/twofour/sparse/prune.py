@@ -1,4 +1,4 @@
-"""Pruning: masks put onto weights, and a report of what they kept."""
+"""Pruning: masks applied to weights, and a report on what they kept."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def report(
     algorithm: str,
     unpermuted: Weights | None = None,
 ) -> dict:
-    """What sparsity.json holds of a pruned network.
+    """What sparsity.json holds for a pruned network.
 
-    With ``unpermuted``, the dense weights before their channels were reordered, it also says what
-    the same algorithm keeps of those.
+    With ``unpermuted``, the dense weights before their channels were reordered, it also says how
+    much of those the same algorithm keeps.
     """
     result = layers.report(pruned, choices, before=dense)
     if unpermuted is not None:

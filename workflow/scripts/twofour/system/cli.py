@@ -18,15 +18,15 @@ from .errors import TwoFourError, telling
 
 log = logging.getLogger("twofour")
 
-# Set where a program shall end when its parent does: to the parent's process id, or to ANY_PARENT
-# where that is not known.
+# Set if a program must end when its parent does: to the parent's process id, or to ANY_PARENT if
+# that is not known.
 TIED, ANY_PARENT = "TWOFOUR_TIED", "any"
 INTERRUPTED = 130  # exit status of a program ended by Ctrl-C (128 + SIGINT), as shells use it
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
-class Interrupted(Exception):  # noqa: N818 (it is no error)
+class Interrupted(Exception):  # noqa: N818 (it is not an error)
     """The user or the system asked to stop, and everything worth keeping has been saved.
 
     ``again`` says that the batch system should start the program again.
@@ -62,8 +62,8 @@ def run(
 ) -> None:
     """Parse the command line, run ``main`` and exit: 0 done, 1 an error, 130 interrupted.
 
-    ``main`` may also return the exit status. The parser is made here, since what it says may take
-    a moment to load, in which Ctrl-C must not end in a traceback.
+    ``main`` may also return the exit status. The parser is made here, since what it needs may take
+    a moment to load, during which Ctrl-C must not end in a traceback.
     """
     options = argparse.Namespace(debug=False)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -88,17 +88,17 @@ def run(
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
-    # Native libraries may hang or crash while the interpreter takes them down.
+    # Native libraries may hang or crash while the interpreter shuts down.
     os._exit(status)
 
 
 def end_with_parent(number: int, parent: int | None) -> None:
     """Have the kernel send signal ``number`` when the parent is gone, even if it was killed.
 
-    ``parent`` is its process id, by which it is seen if it was gone before. Otherwise a training
-    would go on unseen, beside the one that the next Snakemake starts.
+    ``parent`` is its process id, which shows whether it was gone already. Otherwise a training
+    would go on unnoticed, beside the one that the next Snakemake starts.
     """
-    with contextlib.suppress(OSError, AttributeError):  # Linux alone has it
+    with contextlib.suppress(OSError, AttributeError):  # only Linux has it
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
     if parent is not None and os.getppid() != parent:
         os.kill(os.getpid(), number)
@@ -113,7 +113,7 @@ def _fail(options: argparse.Namespace, message: str) -> int:
 
 def _start_logging(path: str | None) -> None:
     log.setLevel(logging.INFO)
-    logging.raiseExceptions = False  # a full disk shall not fill the screen with tracebacks as well
+    logging.raiseExceptions = False  # a full disk must not also fill the screen with tracebacks
     log.propagate = False
     console = logging.StreamHandler(sys.stderr)
     console.setFormatter(logging.Formatter("%(message)s"))
@@ -128,5 +128,5 @@ def _start_logging(path: str | None) -> None:
         raise TwoFourError(f"--log: cannot write {path}: {error.strerror or error}") from error
     file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     log.addHandler(file)
-    assert file.stream is not None  # only one that opens late has none
+    assert file.stream is not None  # only a handler with delay=True has none
     faulthandler.enable(file.stream)

@@ -4,7 +4,7 @@ Snakemake reruns a job when its parameters change. A hash of a program and of th
 imports, as a parameter, reruns exactly the stages whose code changed. The same hash is part of a
 training's fingerprint, so that a checkpoint of other code is not resumed.
 
-Modules that decide nothing of what is made are left out, with whatever only they import: see
+Modules that do not affect what is made are left out, with whatever only they import: see
 :data:`PLUMBING`. Every other module counts as soon as it is imported.
 """
 
@@ -22,7 +22,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 SCRIPTS = PACKAGE.parent
 
 # Logs, progress bars, processes, signals, caches, messages, and declarations whose values reach the
-# stages as parameters. Patterns of module names; ONLY are exceptions that do decide.
+# stages as parameters. Patterns of module names; DECIDING lists exceptions.
 PLUMBING = (
     "system.*",
     "*.settings",
@@ -41,7 +41,8 @@ PLUMBING = (
 )
 DECIDING = ("system.libraries", "system.patterns")  # of those that PLUMBING covers
 
-# Lines that look like an import; Snakemake asks at each start, and whole files take long to parse.
+# Lines that look like an import; this runs at each start of Snakemake, and parsing whole files is
+# slow.
 _IMPORT = re.compile(
     r"^[ \t]*((?:from[ ]+[.\w]+[ ]+)?import[ ]+(?:\([^)]*\)|[^\n]+))", re.MULTILINE
 )
@@ -51,7 +52,7 @@ def decides(module: str) -> bool:
     """Whether a module ("train.loop", "" being the package) decides what the stages make."""
     if module in DECIDING:
         return True
-    if "." not in module and (PACKAGE / module).is_dir():  # a room's own docstring
+    if "." not in module and (PACKAGE / module).is_dir():  # a subpackage's own docstring
         return False
     return not any(fnmatchcase(module, pattern) for pattern in PLUMBING)
 
@@ -78,7 +79,7 @@ def closure(*roots: str | Path) -> dict[str, Path]:
     while pending:
         name, path = pending.pop()
         if path is None:
-            raise ValueError(f"{name} is no module of {PACKAGE.name}")
+            raise ValueError(f"{name} is not a module of {PACKAGE.name}")
         if name not in found:
             found[name] = path
             pending += [(module, file_of(module)) for module in imports(path) if decides(module)]
@@ -113,7 +114,7 @@ def _import_statements(text: str) -> list[ast.stmt]:
 
 @functools.cache
 def file_of(module: str) -> Path | None:
-    """The file of a module of this package, "" being the package; None if it is no module."""
+    """The file of a module of this package, "" being the package; None if there is none."""
     base = PACKAGE.joinpath(*module.split(".")) if module else PACKAGE
     for candidate in (base.with_suffix(".py"), base / "__init__.py"):
         if candidate.is_file():

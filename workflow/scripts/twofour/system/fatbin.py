@@ -19,7 +19,7 @@ _ARCHITECTURE = 28  # offset in an entry's header
 def architectures(path: Path) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
     """Compute capabilities {(8, 0), …} for which ``path`` has machine code, and for which PTX.
 
-    Both are empty for what is no ELF file of 64 bits or holds no code for GPUs.
+    Both are empty for a file that is not 64-bit ELF or holds no code for GPUs.
     """
     found: dict[int, set[tuple[int, int]]] = {_PTX: set(), _MACHINE_CODE: set()}
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Reading and writing files: nothing half-written ever stands under a final name."""
+"""Reading and writing files: no half-written file ever has a final name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def atomic(path: PathLike, needs: int = 0) -> Iterator[Path]:
 
     The rename happens after the data have reached the disk, so that a crash leaves either the old
     file or the new one. Raises TwoFourError if the folder cannot be written or the disk is full;
-    where it is known that ``needs`` bytes will be written, before anything is.
+    with ``needs``, the number of bytes that will be written, before anything is.
     """
     path = Path(path)
     temporary = None
@@ -51,7 +51,7 @@ def atomic(path: PathLike, needs: int = 0) -> Iterator[Path]:
 
 @contextmanager
 def scratch(folder: PathLike) -> Iterator[Path]:
-    """A temporary folder inside of ``folder``, for libraries that write files of their own.
+    """A temporary folder inside ``folder``, for libraries that write files of their own.
 
     Raises TwoFourError if they fail because the disk is full.
     """
@@ -114,7 +114,7 @@ def write_json(path: PathLike, value: Any) -> None:
 
 
 def read_text(path: PathLike) -> str:
-    """Read a UTF-8 file; TwoFourError if it is missing or no text."""
+    """Read a UTF-8 file; TwoFourError if it is missing or not text."""
     try:
         return Path(path).read_text(encoding="utf-8")
     except FileNotFoundError as error:

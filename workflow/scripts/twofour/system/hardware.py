@@ -1,4 +1,4 @@
-"""What the machine has, and what of it a job uses. Importable without any deep-learning library."""
+"""What the machine has and a job uses. Importable without any deep-learning library."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Machine:
         return self.processes * self.nodes
 
     def layout(self, setting: str) -> str:
-        """Order of the dimensions of images for ``train.layout``: tensor cores like NHWC.
+        """Order of the dimensions of images for ``train.layout``: tensor cores favour NHWC.
 
         So does oneDNN, which computes in it or turns images into blocks of channels.
         """
@@ -75,8 +75,8 @@ def cpu_name() -> str:
 def gpus() -> list[dict[str, str]]:
     """Name, driver version, compute capability … of each NVIDIA GPU that this process may use.
 
-    Empty where there is none. CUDA_VISIBLE_DEVICES hides some, as batch systems set it; of a part
-    of a GPU (MIG) the whole one is told.
+    Empty where there is none. CUDA_VISIBLE_DEVICES, as batch systems set it, hides some; for a
+    part of a GPU (MIG), the whole GPU is listed.
     """
     fields = ("index", "uuid", "name", "driver_version", "compute_cap", "memory.total")
     answer = _nvidia_smi(f"--query-gpu={','.join(fields)}", "--format=csv,noheader")
@@ -108,7 +108,7 @@ def _nvidia_smi(*arguments: str) -> str:
 
 
 def _mig_parts() -> dict[str, str]:
-    """The UUID of the whole GPU for that of each of its parts."""
+    """{UUID of a part of a GPU (MIG): UUID of the whole GPU}."""
     parts, whole = {}, ""
     for line in _nvidia_smi("-L").splitlines():
         match = re.search(r"UUID: ([^)\s]+)", line)
@@ -180,9 +180,9 @@ def _why_not(found: list[dict[str, str]]) -> str:
     if foreign:
         listed = ", ".join(f"{major}.{minor}" for major, minor in sorted(code))
         return (
-            f"the installed PaddlePaddle holds no code for {foreign[0]['name']} (compute "
-            f"capability {foreign[0]['compute_cap']}; it has {listed}); install a PaddlePaddle "
-            "from its vendor that has"
+            f"the installed PaddlePaddle has no code for {foreign[0]['name']} (compute capability "
+            f"{foreign[0]['compute_cap']}), only for {listed}; install a PaddlePaddle from its "
+            "vendor that does"
         )
     return ""
 

@@ -1,6 +1,6 @@
 """Loading the libraries that compute, in the one order that works, set up for the machine.
 
-The numbers of threads first, which math libraries read once, when they are loaded; then
+First the numbers of threads, which math libraries read once, when they are loaded; then
 PaddlePaddle; then DALI. (The last two bring an OpenMP library each, and the first to load wins.)
 """
 
@@ -27,7 +27,7 @@ _GPU_FLAGS = {
 # PaddlePaddle runs operators that do not need each other at the same time, each with threads of its
 # own: on CPUs that takes three times the memory and up to half the speed (benchmarks/README.md).
 _CPU_FLAGS = {"FLAGS_new_executor_serial_run": "1"}
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # numbers of glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # constants of glibc's malloc.h
 _ORDER = "CUDA_DEVICE_ORDER"  # CUDA's own is the fastest first, nvidia-smi's is by the bus
 
 
@@ -39,7 +39,7 @@ def start(settings: Hardware, training: bool = False) -> Machine:
 
 
 def prepare(settings: Hardware, training: bool = False) -> Machine:
-    """Set this process up for the config's section ``hardware``: its threads, and what it frees.
+    """Set this process up for the config's section ``hardware``: its threads and memory use.
 
     The math libraries read the number of threads once, when they are loaded: call this before
     anything else imports one. Returns the resolved hardware.
@@ -57,7 +57,7 @@ def prepare(settings: Hardware, training: bool = False) -> Machine:
 
 
 def keep_tensors() -> None:
-    """Let PaddlePaddle free no tensor between the operators of a step; the next step reuses them.
+    """Keep PaddlePaddle from freeing tensors within a step; the next step reuses them.
 
     Its bookkeeping takes a tenth to a quarter of the time of a small network on a CPU.
     """
@@ -67,9 +67,9 @@ def keep_tensors() -> None:
 
 
 def _keep_freed_memory() -> None:
-    """Let memory that this process frees stay its own, to be used again.
+    """Let this process keep the memory that it frees, to be used again.
 
-    The C library gives large blocks back at once, and each new one is zeros that the kernel writes:
+    The C library returns large blocks at once, and the kernel zeroes each new one, which takes
     a fifth of the time of training a large network on a CPU, and a tenth of that of reading its
     images. Only glibc is known to do so.
     """
@@ -89,7 +89,7 @@ def set_tf32(allowed: bool) -> None:
 
 @contextlib.contextmanager
 def without_tf32(machine: Machine) -> Iterator[None]:
-    """fp32 arithmetic that means fp32, on ``machine``, whatever was allowed before."""
+    """True fp32 arithmetic on ``machine``, without TF32, whatever was allowed before."""
     allowed = machine.device == "gpu" and tf32_allowed()
     if allowed:
         set_tf32(False)
@@ -110,10 +110,10 @@ def tf32_allowed() -> bool:
 
 
 def import_paddle() -> None:
-    """Load PaddlePaddle, quietly, without its signal handlers, and fp32 means fp32.
+    """Load PaddlePaddle quietly, without its signal handlers and without TF32.
 
-    The handlers print pages where a job is told to stop, and can hang in it; so until they are
-    switched off, signals wait.
+    The handlers print pages when a job is told to stop, and can hang while they do; so signals are
+    blocked until the handlers are switched off.
     """
     if "paddle" in sys.modules:
         return

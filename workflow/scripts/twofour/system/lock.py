@@ -1,6 +1,6 @@
-"""One writer at a time in a folder, told by the operating system's file locks.
+"""One writer at a time in a folder, enforced by the operating system's file locks.
 
-A lock goes when its process does, however it ends, so that none is ever left behind.
+A lock is released when its process ends, however that happens, so that none is ever left behind.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from .cli import end_with_parent
 from .errors import TwoFourError
 
-_AHEAD = 4  # chunks for each process that wait for it
+_AHEAD = 4  # chunks that are queued for each process
 
 
 def ordered(function: Callable, items: Iterable, workers: int, chunk: int = 1) -> Iterator:
@@ -25,7 +25,7 @@ def ordered(function: Callable, items: Iterable, workers: int, chunk: int = 1) -
     """
     rest = iter(items)
     chunks = iter(lambda: list(itertools.islice(rest, chunk)), [])
-    # fork: nothing here has started threads that run, and spawn would import everything again
+    # fork: no threads are running here, and spawn would import everything again
     fork = multiprocessing.get_context("fork")
     pool = ProcessPoolExecutor(workers, fork, _start, (os.getpid(),))
     running: collections.deque = collections.deque()
@@ -38,8 +38,8 @@ def ordered(function: Callable, items: Iterable, workers: int, chunk: int = 1) -
             yield from running.popleft().result()
     except BrokenProcessPool as error:
         raise TwoFourError(
-            f"one of {workers} processes was killed, as it happens for lack of memory; the same "
-            "command goes on from here, and fewer cores (snakemake --cores) need less memory"
+            f"one of {workers} processes was killed, as happens for lack of memory; the same "
+            "command resumes from here, and fewer cores (snakemake --cores) need less memory"
         ) from error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
@@ -50,6 +50,6 @@ def _each(function: Callable, items: list) -> list:
 
 
 def _start(parent: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C, and ends them
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C, and ends them
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     end_with_parent(signal.SIGKILL, parent)

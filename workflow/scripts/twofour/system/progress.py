@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 
 def bar(total: int, description: str, unit: str, initial: int = 0) -> tqdm:
-    """A progress bar on standard error that vanishes when done; silent if that is no terminal."""
+    """A progress bar on standard error that vanishes when done; silent without a terminal."""
     return tqdm(
         total=total,
         initial=initial,

@@ -1,8 +1,8 @@
 """Sections of the configuration as typed, strict objects.
 
 A section is a frozen dataclass whose fields :func:`key` makes: type, default, meaning, unit and
-range of a key stand in one place, and the JSON schema is made from them. Each room declares its
-own sections in a module ``settings``; :mod:`twofour.config` puts them together.
+range of a key are in one place, and the JSON schema is made from them. Each subpackage declares its
+own sections in a module ``settings``; :mod:`twofour.config` combines them.
 
 Plain dataclasses, since every program and each start of Snakemake loads them, in three
 environments: they cost a millisecond, and pydantic a quarter of a second.
@@ -20,12 +20,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
-# What distinguishes a key, beside its type: ranges as JSON schema calls them.
+# Names of plain types in JSON schema.
 _PLAIN = {int: "integer", float: "number", bool: "boolean", str: "string"}
 
 
 class UndeclaredKeyError(LookupError):
-    """A stage reads a key of the configuration that it does not declare: a fault of ours."""
+    """A stage reads a key of the configuration that it does not declare: a bug of ours."""
 
 
 def key(
@@ -41,7 +41,7 @@ def key(
 
     ``ranges`` are keywords of JSON schema (minimum, maximum …), ``items`` those of a list's
     entries; ``schema`` replaces what follows from the type. ``decides`` says whether the value
-    decides the outcome of a training; a checkpoint is of no use where such a key has changed.
+    decides the outcome of a training; no checkpoint is resumed once such a key has changed.
     """
     facts = {"meaning": meaning, "decides": decides, "schema": schema, "ranges": ranges}
     facts["items"] = items or {}
@@ -155,6 +155,7 @@ def _of_type(hint: Any, items: dict) -> dict[str, Any]:
         node = _of_type(inner, items)
         return {**node, "type": [node["type"], "null"]}
     if origin is list:
-        return {"type": "array", "items": {**_of_type(arguments[0], {}), **items}}
+        entry = {} if "enum" in items else _of_type(arguments[0], {})
+        return {"type": "array", "items": {**entry, **items}}
     node = {"type": _PLAIN[hint]}
     return {**node, "minLength": 1} if hint is str else node

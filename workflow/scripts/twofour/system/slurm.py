@@ -1,4 +1,4 @@
-"""What a training asks of the batch system SLURM: several nodes, and to be started again.
+"""What a training needs from the batch system SLURM: several nodes, and to be started again.
 
 Documentation: https://slurm.schedmd.com/ (pages sbatch, srun, scontrol).
 """
@@ -16,12 +16,12 @@ from .cli import ANY_PARENT, TIED, log
 from .errors import TwoFourError
 
 JOB = "SLURM_JOB_ID"  # set in every job
-# What a job hears before its time is over, if it was submitted with --signal=USR1@<seconds>.
+# The signal before a job's time is over, if it was submitted with --signal=USR1@<seconds>.
 TIME_IS_NEARLY_UP = signal.SIGUSR1
-# By which one process tells all those of a step, on all nodes, to save and end.
+# The signal with which one process tells all others of a step, on all nodes, to save and end.
 STOP = signal.SIGUSR2
 _NODE = "TWOFOUR_NODE"  # set for the processes of on_each_node
-_LONGEST_PAUSE_S = 240  # between two questions of Snakemake's plugin, with something to spare
+_LONGEST_PAUSE_S = 240  # between two queries of Snakemake's plugin, with some margin
 _FIRST_PORT, _PORTS = 20_000, 10_000
 
 
@@ -32,8 +32,8 @@ def on_each_node(nodes: int, script: str, arguments: list[str]) -> tuple[list[st
     """
     if JOB not in os.environ:
         raise TwoFourError(
-            f"hardware.nodes is {nodes}, but this is no job of SLURM, which alone can give several "
-            "nodes; run snakemake --profile profiles/slurm, or set hardware.nodes to 1"
+            f"hardware.nodes is {nodes}, but this is not a SLURM job, and only SLURM can provide "
+            "several nodes; run snakemake --profile profiles/slurm, or set hardware.nodes to 1"
         )
     return [
         *("srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"),
@@ -53,7 +53,7 @@ def node() -> int:
 
 
 def meeting_point() -> str:
-    """Address and port on the step's first node at which the processes of all nodes may meet."""
+    """Address and port on the step's first node at which the processes of all nodes connect."""
     nodes = os.environ.get("SLURM_STEP_NODELIST") or os.environ["SLURM_JOB_NODELIST"]
     first = _scontrol("show", "hostnames", nodes).split()[0]
     found = re.search(r"NodeAddr=(\S+)", _scontrol("show", "node", first, "--oneliner"))
@@ -62,27 +62,27 @@ def meeting_point() -> str:
         address = socket.gethostbyname(name)
     except OSError as error:
         raise TwoFourError(
-            f"the address of the job's first node, {name}, is not known here: {error.strerror}"
+            f"the address of the job's first node, {name}, cannot be resolved: {error.strerror}"
         ) from error
     return f"{address}:{_FIRST_PORT + int(os.environ[JOB]) % _PORTS}"
 
 
 def start_again() -> None:
-    """Have SLURM put this job back into the queue, if it is one; tells the log if it does not."""
+    """Have SLURM put this job back into the queue, if it is one; logs a warning if it does not."""
     job = os.environ.get(JOB)
     if job is None:
         return
     try:
         _scontrol("requeue", job)
     except TwoFourError as error:
-        log.warning("%s; the same command goes on from the checkpoint", error)
+        log.warning("%s; the same command resumes from the checkpoint", error)
 
 
 def forgets_jobs(status_command: str) -> str:
     """What is wrong with asking for the states of jobs by this command; "" if nothing is.
 
-    Snakemake asks every three minutes at the least; a job that squeue has forgotten by then would
-    be waited for without end.
+    Snakemake asks at least every three minutes; if squeue has forgotten a job by then, Snakemake
+    would wait for it forever.
     """
     try:
         found = re.search(r"MinJobAge\s*=\s*(\d+)", _scontrol("show", "config"))

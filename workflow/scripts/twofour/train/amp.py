@@ -1,4 +1,4 @@
-"""Mixed precision in PaddlePaddle's static graph: asking for it, and reading what a program does.
+"""Mixed precision in PaddlePaddle's static graph: asking for it, and checking what a program does.
 
 P. Micikevicius et al., "Mixed Precision Training", arXiv 1710.03740: half-precision arithmetic,
 weights kept in fp32 (section 3.1), a scaled loss (section 3.2).
@@ -22,8 +22,8 @@ LEVELS = {
     "amp_bf16": ("O1", "bfloat16"),
     "pure_fp16": ("O2", "float16"),
 }
-# What a residual network is made of. Said here, since a build of PaddlePaddle for CPUs believes
-# that nothing can run in half precision, and then quietly leaves all in fp32.
+# The operators of a residual network. Listed here, since a build of PaddlePaddle for CPUs assumes
+# that none can run in half precision, and then silently leaves all of them in fp32.
 OPERATORS = {
     *("conv2d", "matmul", "matmul_v2", "mul", "batch_norm", "relu", "elementwise_add"),
     *("pool2d", "flatten_contiguous_range", "reshape2"),
@@ -97,7 +97,7 @@ def precision(program: paddle.static.Program, weights: list[str], tf32: bool = F
     if len(kinds) != 1:
         raise TwoFourError(
             f"the training graph mixes {', '.join(sorted(kinds))} in its convolutions; this is a "
-            "fault of the program, please report it"
+            "bug in the program, please report it"
         )
     (kind,) = kinds
     if kind == "fp32":

@@ -1,4 +1,4 @@
-"""Training state on disk: one file a checkpoint, so that it is whole or not there.
+"""Training state on disk: one file per checkpoint, so that it is either whole or absent.
 
 The file is a NumPy ``.npz`` archive: every persistable variable of the training program, the states
 of the data loaders, and a JSON text with the position, the history and a fingerprint. It holds no
@@ -26,8 +26,9 @@ _META, _LOADER, _VARIABLE, _RANK = "meta", "loader:", "variable:", "rank:"
 class Checkpoint:
     """The state of a training, whatever the number of its processes.
 
-    ``variables`` by name are the same in all processes, ``ranks`` are those of each process;
-    ``loaders`` the state of each shard's, opaque; ``meta`` whatever JSON can hold.
+    ``variables``, by name, are the same in all processes; ``ranks`` holds those that differ, for
+    each process; ``loaders`` the opaque state of each shard's loader; ``meta`` anything that JSON
+    can hold.
     """
 
     variables: dict[str, np.ndarray]
@@ -56,9 +57,9 @@ def save(folder: Path, step: int, checkpoint: Checkpoint) -> Path:
 
 
 class Writer:
-    """Writes checkpoints in a thread of its own, one after the other, so that training goes on.
+    """Writes checkpoints in a separate thread, one at a time, so that training continues meanwhile.
 
-    An error of one is raised by the next call.
+    An error while writing one is raised by the next call.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -67,7 +68,7 @@ class Writer:
         self._error: BaseException | None = None
 
     def save(self, step: int, checkpoint: Checkpoint) -> None:
-        """Start to write ``checkpoint``, which nobody may change any more; see :func:`save`."""
+        """Start writing ``checkpoint``, which must not be modified any more; see :func:`save`."""
         self.wait()
         self._thread = threading.Thread(target=self._run, args=(step, checkpoint))
         self._thread.start()
@@ -109,7 +110,7 @@ def load(path: Path) -> Checkpoint:
 def latest(folder: Path, fingerprint: dict, report) -> Checkpoint | None:
     """The newest checkpoint in ``folder`` that is undamaged and has this ``fingerprint``.
 
-    ``report`` is called with a sentence for each one that is passed over.
+    ``report`` is called with a sentence for each one that is skipped.
     """
     for path in _newest_first(folder):
         try:

@@ -1,4 +1,4 @@
-"""What a training shows of itself: a bar on a terminal, and a line for each epoch."""
+"""What a training displays: a progress bar on a terminal, and a line for each epoch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ REFRESH_S = 0.25  # how often the bar asks for the loss, which makes the step wa
 
 
 class Display:
-    """The progress of a training of ``epochs`` × ``steps``, of which ``done`` are done."""
+    """The progress of a training of ``epochs`` × ``steps`` steps, of which ``done`` are done."""
 
     def __init__(self, epochs: int, steps: int, done: int, leads: bool) -> None:
         self._epochs, self._leads = epochs, leads
@@ -27,7 +27,7 @@ class Display:
         self._bar.__exit__(*cause)
 
     def begin_epoch(self, epoch: int) -> None:
-        """The bar names the epoch (from 0)."""
+        """Show ``epoch`` (from 0) in the bar."""
         self._bar.set_description(f"epoch {epoch + 1}/{self._epochs}")
         self._shown = time.perf_counter()
 
@@ -36,14 +36,14 @@ class Display:
         return not self._bar.disable and time.perf_counter() - self._shown >= REFRESH_S
 
     def step(self, loss: float | None, images_per_second: float) -> None:
-        """A step is done."""
+        """Advance the bar by a step."""
         if loss is not None:
             self._shown = time.perf_counter()
             self._bar.set_postfix_str(f"loss {loss:.3f}, {images_per_second:.0f} img/s")
         self._bar.update()
 
     def end_epoch(self, row: dict[str, Any]) -> None:
-        """A line for the log."""
+        """Log the epoch's ``row`` as a line."""
         if self._leads:
             log.info(
                 "epoch %d/%d: lr %.4g, training loss %.4f, validation loss %.4f, "

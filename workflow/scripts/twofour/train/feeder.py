@@ -13,7 +13,7 @@ from .plan import Plan
 class Feeder:
     """The loaders of one process, for the list ``paths``, in ``epoch`` (from 0).
 
-    ``states`` are those of all shards, to go on from, in the order of the shards.
+    ``states`` are those of all shards to resume from, in the order of the shards.
     """
 
     def __init__(self, plan: Plan, paths: list[str], epoch: int, states: list[bytes] | None):
@@ -34,16 +34,16 @@ class Feeder:
         return training_pipeline(self._plan, shard, self.size)
 
     def epoch(self, step: int) -> Iterator[tuple]:
-        """What each step of an epoch takes, from ``step`` on: a batch of each loader."""
+        """What each step of an epoch takes, from ``step`` on: a batch from each loader."""
         return zip(*(loader.epoch(step) for loader in self._loaders))
 
     def states(self) -> list[bytes]:
-        """Where the loaders of all processes stand, in the order of the shards."""
+        """The states of the loaders of all processes, in the order of the shards."""
         mine = [loader.state() for loader in self._loaders]
         return list(chain.from_iterable(self._plan.group.gather_bytes(mine)))
 
     def resize(self, epoch: int) -> bool:
-        """Crops of the size for ``epoch``, from loaders that go on where the old ones stand."""
+        """Switch to the crop size of ``epoch``, keeping the loaders' states; whether it changed."""
         size = recipe.train_size(epoch, self._plan.data)
         if size == self.size:
             return False

@@ -1,4 +1,4 @@
-"""What must hold in a training, or it stops with a sentence that says what to do."""
+"""Conditions without which a training stops with a sentence that says what to do."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import numpy as np
 from ..system.errors import TwoFourError
 
 REMEDY = "lower train.learning_rate or raise train.warmup_epochs (the last good checkpoint stays)"
-_FAULT = "this is a fault of the program, please report it"
+_FAULT = "this is a bug in the program, please report it"
 
 
 def require_precision(found: str, wanted: str) -> None:
-    """The graph computes in the precision that was asked for."""
+    """Raise TwoFourError unless the graph computes in the precision that was asked for."""
     if found != wanted:
         raise TwoFourError(
-            f"train.precision is {wanted}, but the training graph came out as {found}; {_FAULT}"
+            f"train.precision is {wanted}, but the training graph computes in {found}; {_FAULT}"
         )
 
 
 def require_finite_loss(
     total: float, where: str, rate: float, loss_scale: float, precision: str
 ) -> None:
-    """The sum of the training losses is a number; ``where`` it stopped being one, if it is not."""
+    """Raise TwoFourError if the sum of the training losses is not finite; ``where`` that began."""
     if not np.isfinite(total):
         raise TwoFourError(
             f"the training loss is {total} {where}, at learning rate {rate:.4g} and loss scale "
@@ -33,7 +33,7 @@ def require_finite_loss(
 
 
 def require_finite_validation(loss: float, epoch: int, rate: float) -> None:
-    """The validation loss after ``epoch`` is a number."""
+    """Raise TwoFourError if the validation loss after ``epoch`` is not finite."""
     if not np.isfinite(loss):
         raise TwoFourError(
             f"the validation loss is {loss} after epoch {epoch}, at learning rate {rate:.4g}; "
@@ -42,7 +42,7 @@ def require_finite_validation(loss: float, epoch: int, rate: float) -> None:
 
 
 def require_rate(used: float, wanted: float) -> None:
-    """The graph used the learning rate of the schedule.
+    """Raise TwoFourError unless the graph used the learning rate of the schedule.
 
     A scheduler that the executor no longer reads leaves the rate at 0, silently.
     """
@@ -54,13 +54,13 @@ def require_rate(used: float, wanted: float) -> None:
 
 
 def require_movement(movement: float) -> None:
-    """The weights have changed."""
+    """Raise TwoFourError if the weights have not changed."""
     if movement == 0.0:
         raise TwoFourError(f"training did not move a single convolution weight; {_FAULT}")
 
 
 def require_same_begin(begins: Sequence[np.ndarray], out: Path) -> None:
-    """All processes begin at the same (epoch, step, sum of the weights)."""
+    """Raise TwoFourError unless all processes begin at the same (epoch, step, sum of weights)."""
     if any((begin != begins[0]).any() for begin in begins):
         raise TwoFourError(
             f"the processes of this training begin differently, some at epoch "

@@ -1,4 +1,4 @@
-"""Starting the processes of one training, by paddle.distributed.launch, and seeing them through."""
+"""Starting the processes of a training with paddle.distributed.launch, and waiting for them."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from ..system.errors import TwoFourError
 from ..system.hardware import Machine, visible_gpus
 from .parallel import PEER_LOST, RANK
 
-LOGS = "ranks"  # folder beside the results, with what each process said
-STOP = "stop"  # a file there: all processes shall save and end; it holds the signal's number
+LOGS = "ranks"  # folder beside the results, with the output of each process
+STOP = "stop"  # a file there tells all processes to save and end; it holds the signal's number
 STOPPED, FAILED = "stopped after epoch", "error: "  # how the last line of a process may begin
-TIME_IS_UP = "its time is nearly up"  # what that line has in it if so
-PATIENCE_S = 2  # signals that follow the first one this soon mean the same
+TIME_IS_UP = "its time is nearly up"  # what that line contains in that case
+PATIENCE_S = 2  # signals that follow the first one this soon count as the same one
 # The last two are the batch system's and ours, see slurm.py.
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, slurm.TIME_IS_NEARLY_UP, slurm.STOP)
 _LOG = "workerlog.{}"
-_TAIL = 20_000  # characters of a log that are looked at
+_TAIL = 20_000  # characters of a log that are read
 
 
 def launched() -> bool:
@@ -36,7 +36,7 @@ def launched() -> bool:
 
 
 def stop_asked() -> int:
-    """The signal by which the process that has started this one was told to stop; 0 for none."""
+    """The signal with which the process that started this one was told to stop; 0 for none."""
     try:
         said = Path(os.environ.get("PADDLE_LOG_DIR", ""), STOP).read_text(encoding="utf-8")
     except OSError:
@@ -48,8 +48,9 @@ def run(script: Path, arguments: list[str], machine: Machine, out: Path) -> None
     """Run ``script`` in the processes of ``machine`` and wait for all of them.
 
     The first one's messages are passed on. SIGINT or SIGTERM makes them save at the end of a step,
-    however long that takes; a second one ends them soon. Raises Interrupted if they were told to
-    stop and have saved, and TwoFourError with the number of the process that failed and its error.
+    however long that takes; a second signal makes them end soon. Raises Interrupted if they were
+    told to stop and have saved, and TwoFourError with the number of the process that failed and its
+    error.
     """
     logs = out / LOGS
     shutil.rmtree(logs, ignore_errors=True)
@@ -91,13 +92,13 @@ def _launcher(
         devices = ["--devices", ",".join(visible_gpus()[: machine.processes])]
     else:
         devices = ["--nproc_per_node", str(machine.processes)]
-        # The launcher wants a GPU for each process where it sees one; -1 is none.
+        # The launcher requires a GPU for each process if it sees any; -1 hides them.
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(["-1"] * machine.processes)
     command = [
         *(sys.executable, "-m", "paddle.distributed.launch", "--log_level", "ERROR", *options),
         *("--log_dir", str(logs), *devices, str(script), *arguments),
     ]
-    # stderr would be pages of its own words; ours are in the logs
+    # stderr would be pages of the launcher's own messages; ours are in the logs
     return _started(command, environment, subprocess.DEVNULL)
 
 
@@ -130,7 +131,7 @@ def _watch(
     """Pass on what ``running`` says, and signals to it, until it ends.
 
     ``logs`` is the folder of its processes; None if these are on other nodes. Returns its exit
-    status, whether it was told to stop, and what it said of errors.
+    status, whether it was told to stop, and its error messages.
     """
     errors = []
     assert running.stdout is not None  # it is a pipe
@@ -146,12 +147,12 @@ def _watch(
             elif not show:
                 continue
             elif slurm.on_a_node():
-                print(text, flush=True)  # for the process that began it all
+                print(text, flush=True)  # for the process that started the training
             else:
                 log.info("%s", text)
         status = running.wait()
     if logs and status:
-        for path in logs.iterdir():  # the launcher writes down the whole environment
+        for path in logs.iterdir():  # the launcher dumps the whole environment
             if not path.match(_LOG.format("*")):
                 path.unlink()
     return status, bool(stopping), "; ".join(errors)
@@ -162,8 +163,8 @@ def _passed_on(running: subprocess.Popen, logs: Path | None) -> Iterator[list]:
     """Turn a signal into the file that the processes look for, and a second one into SIGTERM.
 
     PaddlePaddle's launcher gives its processes half a minute after a signal, which may be too
-    little to save. To other nodes the first one goes as a signal, for a file takes long to be seen
-    there. Yields the list of the times at which one came.
+    little to save. Other nodes get the first one as a signal, since a file takes long to appear
+    there. Yields the list of the times at which signals arrived.
     """
     received: list[float] = []
 
@@ -185,14 +186,14 @@ def _passed_on(running: subprocess.Popen, logs: Path | None) -> Iterator[list]:
 
 
 _SLURM = ("srun: ", "slurmstepd: ")  # how its messages begin
-# What libraries say when processes meet.
+# What libraries print while processes connect.
 _NOISE = re.compile(
     r"(server not ready|not ready endpoints|[IWE]\d{4} |\[?INFO|Prefix dict|LAUNCH )"
 )
 
 
 def _explain(logs: list[Path], stopping: bool, said: str = "") -> None:
-    """Raise what made the processes end, read from their ``logs``, or from what was ``said``."""
+    """Raise the reason why the processes ended, found in their ``logs`` or in what was ``said``."""
     count = len(logs)
     last = [_last_words(path) for path in logs]
     for words in last:
@@ -208,19 +209,19 @@ def _explain(logs: list[Path], stopping: bool, said: str = "") -> None:
         raise TwoFourError(where + last[rank][len(FAILED) :])
     if stopping:
         raise Interrupted(
-            "stopped without a step since it started; the same command goes on from the last "
+            "stopped before the end of its first step; the same command resumes from the last "
             "checkpoint, if there is one"
         )
     if said and not any(path.exists() for path in logs):  # none has been started
         raise TwoFourError(said)
     silent = [r for r, w in enumerate(last) if not w.startswith(FAILED)]
     if not silent:
-        raise TwoFourError(f"{last[0][len(FAILED) :]}; what each process said is in {LOGS}/")
+        raise TwoFourError(f"{last[0][len(FAILED) :]}; the output of each process is in {LOGS}/")
     rank = silent[0]
     raise TwoFourError(
-        f"process {rank} of {count} of the training ended without a word, as it does when it is "
+        f"process {rank} of {count} of the training ended without an error message, as when it is "
         f"killed, for instance for lack of memory; its log is {logs[rank]}, and the same command "
-        "goes on from the last checkpoint"
+        "resumes from the last checkpoint"
     )
 
 

@@ -17,15 +17,16 @@ from .plan import Plan, Start
 from .state import State
 from .validation import Validation
 
-CHECK_S = 10  # how often the loss is looked at within an epoch, which makes the step wait
-AGREE_STEPS = {"cpu": 1, "gpu": 16}  # steps after which processes agree on whether to go on or save
+CHECK_S = 10  # how often the loss is checked within an epoch, which makes the step wait
+AGREE_STEPS = {"cpu": 1, "gpu": 16}  # steps after which processes agree on whether to save or stop
 
 
 def train(plan: Plan, dataset: Dataset, start: Start, out: Path) -> dict[str, Any] | None:
     """Train to the end, from the last checkpoint in ``out`` if there is one, and write the results.
 
-    Each process of the plan's group runs this. Returns what train.json holds, in all but the first
-    process nothing. On SIGINT or SIGTERM it saves at the end of the step and raises Interrupted.
+    Each process of the plan's group runs this. Returns what train.json holds, or None except
+    in the first process. On SIGINT or SIGTERM it saves at the end of the step and raises
+    Interrupted.
     """
     state = State(plan, dataset, start, out)
     validation = Validation(plan, dataset)
@@ -45,7 +46,7 @@ def train(plan: Plan, dataset: Dataset, start: Start, out: Path) -> dict[str, An
 
 
 def _updates(state: State, display: Display, stopped: Callable[[], int]) -> None:
-    """The steps of an epoch that are left, with checkpoints in between."""
+    """The remaining steps of an epoch, with checkpoints in between."""
     plan, labels = state.plan, state.dataset.train[1]
     state.begin_epoch()
     display.begin_epoch(state.epoch)
@@ -58,7 +59,7 @@ def _updates(state: State, display: Display, stopped: Callable[[], int]) -> None
         state.count_step(loaded - clock, done - loaded)
         display.step(loss, state.images_per_second())
         if state.step < state.steps and state.step % agree == 0:
-            leads = plan.group.rank == 0  # whose clock counts
+            leads = plan.group.rank == 0  # only its clock counts
             stop, check, save = plan.group.any(
                 stopped() > 0,
                 leads and done - checked >= CHECK_S,

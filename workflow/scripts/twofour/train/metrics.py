@@ -18,7 +18,7 @@ def correct(probabilities: np.ndarray, labels: np.ndarray, k: int) -> int:
     truth = probabilities[np.arange(len(labels)), labels][:, None]
     classes = np.arange(probabilities.shape[1])
     ahead = (probabilities > truth) | ((probabilities == truth) & (classes < labels[:, None]))
-    # A class that is not a number must not count as a hit.
+    # A probability that is NaN must not count as a hit.
     return int(np.sum((ahead.sum(axis=1) < k) & ~np.isnan(truth[:, 0])))
 
 
@@ -41,13 +41,13 @@ class Tally:
         self._loss -= float(np.log(np.maximum(chosen, np.finfo(np.float32).tiny)).sum())
 
     def reduce(self, total: Callable[[np.ndarray], np.ndarray]) -> None:
-        """Take in what other processes counted; ``total`` sums an array over all of them."""
+        """Add what other processes counted; ``total`` sums an array over all of them."""
         self._seen = total(self._seen)
         self._top1, self._top5 = total(np.asarray([self._top1, self._top5])).tolist()
         (self._loss,) = total(np.asarray([self._loss])).tolist()
 
     def result(self) -> dict:
-        """top1 and top5 in percent, images, and loss (nats). Asserts that each counted once."""
+        """top1 and top5 in percent, images, loss (nats); TwoFourError unless each counted once."""
         wrong = np.flatnonzero(self._seen != 1)
         if wrong.size:
             raise TwoFourError(
@@ -66,8 +66,8 @@ class Tally:
 def chance_top1(labels: np.ndarray) -> float:
     """Top-1 (%) up to which a network need not have learnt anything, for these labels.
 
-    That is what naming the most frequent class would give, and two standard deviations of the
-    share of as many random draws.
+    That is what naming the most frequent class would give, plus two standard deviations of its
+    share among as many random draws.
     """
     share = np.bincount(labels).max() / len(labels)
     return float(100 * min(1.0, share + 2 * np.sqrt(share * (1 - share) / len(labels))))
@@ -80,5 +80,5 @@ def require_learnt(summary: dict, path: str) -> None:
             f"the dense network did not learn: top-1 is {summary['top1']:.2f} % ({path}), and up "
             f"to {summary['chance_top1']:.2f} % may be chance with these "
             f"{summary['val_images']} validation images; change the training, or set "
-            "sparsity.require_learnt to false to prune it all the same"
+            "sparsity.require_learnt to false to prune it anyway"
         )

@@ -39,11 +39,11 @@ def write_metrics(state: State) -> None:
 def write(state: State) -> dict[str, Any] | None:
     """model.pdparams, metrics.csv and train.json; returns the last.
 
-    All processes must call it; all but the first write and return nothing.
+    All processes must call it; only the first writes and returns anything.
     """
     final = state.weights()
     if state.plan.group.rank != 0:
-        state.plan.group.any(False)  # until the results are written
+        state.plan.group.any(False)  # waits until the results are written
         return None
     pattern.require(final, state.masks, "the trained network")
     movement = state.movement()

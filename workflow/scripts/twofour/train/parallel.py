@@ -1,6 +1,6 @@
 """Data parallel training: several processes, each with its part of every batch.
 
-On GPUs they talk by NCCL, on CPUs by gloo; in the program both are the same operators, since
+On GPUs they communicate by NCCL, on CPUs by gloo; the program has the same operators for both, as
 PaddlePaddle's fleet, which would insert them, works on GPUs only. One process has a group of one.
 """
 
@@ -54,7 +54,7 @@ class Group:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Turns a failed exchange into TwoFourError: its cause is mostly in another process."""
+        """Turns a failed exchange into TwoFourError: the cause is usually in another process."""
         try:
             yield
         except Exception as error:
@@ -96,7 +96,7 @@ _LOST_SIGNS = ("gloo", "connection", "nccl", "std::exception")  # the last is gl
 
 
 def connect(place) -> Group:
-    """The group of this process, as paddle.distributed.launch described it; of one without that."""
+    """The group of this process, as paddle.distributed.launch describes it; else of one."""
     rank, size = int(os.environ.get(RANK, 0)), int(os.environ.get(SIZE, 1))
     if size == 1:
         return Group(place=place)
@@ -107,13 +107,13 @@ def connect(place) -> Group:
         _connect_nccl(place)
     else:
         _import_without_log()
-        # The first port is held by nobody on CPUs, where NCCL would meet.
+        # The first port, which NCCL would use, is free on CPUs.
         paddle.distributed.gloo_init_parallel_env(rank, size, endpoints[0])
     return Group(rank, size, place)
 
 
 def _import_without_log() -> None:
-    """Load the server by which gloo's processes meet: it begins a log in the current folder."""
+    """Load the server by which gloo's processes connect: it opens a log in the current folder."""
     here = Path.cwd()
     with tempfile.TemporaryDirectory() as elsewhere:
         os.chdir(elsewhere)
@@ -147,8 +147,8 @@ def nccl_startup(helper, roles):
 def average_gradients(pairs: list[tuple], group: Group) -> list[tuple]:
     """Add to the current program the mean over all processes of each gradient in ``pairs``.
 
-    ``pairs`` are (parameter, gradient), and so is what is returned. Gradients of one type travel
-    together, since an exchange of a few bytes takes as long as one of many. (PaddlePaddle's
+    ``pairs`` are (parameter, gradient), and so is what is returned. Gradients of one type are
+    sent together, since an exchange of a few bytes takes as long as one of many. (PaddlePaddle's
     coalesce_tensor would save copies, but mixes gradients up from the second step on.)
     """
     if group.size == 1:

@@ -18,7 +18,7 @@ from .settings import Train
 
 
 class Settings(Protocol):
-    """What of the configuration a training reads."""
+    """The parts of the configuration that a training reads."""
 
     @property
     def seed(self) -> int: ...
@@ -37,7 +37,7 @@ class Start:
     """What a training starts from.
 
     ``weights`` by name, None for random ones; ``masks`` the 2:4 masks of a sparse training;
-    ``identity`` what of this belongs into the fingerprint of a checkpoint.
+    ``identity`` what of this belongs in the fingerprint of a checkpoint.
     """
 
     weights: Mapping[str, np.ndarray] | None = None
@@ -69,10 +69,10 @@ class Plan:
 
     @property
     def shards(self) -> int:
-        """Batches of a step, of all processes."""
+        """Batches per step, over all processes."""
         return self.group.size * self.train.accumulation
 
     @property
     def images_per_step(self) -> int:
-        """Images of a step, of all processes."""
+        """Images per step, over all processes."""
         return self.train.batch_size * self.shards

@@ -36,7 +36,7 @@ def learning_rate(step: int, steps_per_epoch: int, train: Train, shards: int = 1
 
 
 def ema_decay(step: int, decay: float) -> float:
-    """The decay of the weights' moving average at update ``step`` (from 0): at first a smaller one.
+    """The decay of the weights' moving average at update ``step`` (from 0): smaller at first.
 
     min(decay, (1 + step) / (10 + step)), as TensorFlow's ExponentialMovingAverage has it, so that
     the random weights of the start are soon forgotten.

@@ -18,7 +18,7 @@ from .plan import Plan, Settings, Start
 
 
 def run(settings: Settings, options: Namespace, program: Path) -> int | None:
-    """Train as the command line ``options`` of ``program`` say; started again, go on.
+    """Train as the command line ``options`` of ``program`` say; if started again, resume.
 
     ``options`` has data and out, the folders of the dataset and of the results, and start, that of
     the pruned network, or None for a dense training. Returns an exit status for a part of a
@@ -48,7 +48,7 @@ def run(settings: Settings, options: Namespace, program: Path) -> int | None:
 def _launch(settings: Settings, options: Namespace, machine: Machine, program: Path) -> None:
     count = len(lists.read(options.data).train[0])
     shards = machine.all_processes * settings.train.accumulation
-    steps_per_epoch(count, settings.train.batch_size, shards)  # said once, not by each process
+    steps_per_epoch(count, settings.train.batch_size, shards)  # an error is reported once
     out = Path(options.out)
     launch.run(program, _without_log(sys.argv[1:]), machine, out)
     _report(files.read_json(out / TRAINING))

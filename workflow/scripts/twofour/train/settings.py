@@ -52,7 +52,7 @@ class Train(Section):
         minimum=0,
         exclusiveMaximum=1,
     )
-    # What it comes out as on the machine decides, and that is in the fingerprint.
+    # What decides is the precision that it means on the machine, which is in the fingerprint.
     precision: Literal["auto", "fp32", "tf32", "amp_fp16", "amp_bf16", "pure_fp16"] = key(
         "auto",
         "arithmetic of the training: fp32; tf32 (fp32 rounded in convolutions, Ampere and later); "
@@ -76,7 +76,7 @@ class Train(Section):
         "order of the dimensions of images and features: NCHW or NHWC; auto takes NHWC, which "
         "suits tensor cores and oneDNN",
     )
-    # The batches of a step decide, and not how they are divided between processes.
+    # What decides is the number of batches per step, not how they are divided between processes.
     accumulation: int = key(
         1,
         "batches whose mean gradient makes one step, in each process",

@@ -1,6 +1,6 @@
 """Where a training stands: its variables, its place in the epochs, its history; saved and resumed.
 
-A checkpoint holds all of it, so that a resumed training ends with the bits of an undisturbed one.
+A checkpoint holds all of it, so that a resumed training ends bit for bit as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from .plan import Plan, Start
 from .training_graph import FINITE_STEPS, LOSS_SUM
 from .updater import Updater
 
-CHECKPOINT_SHARE = 0.02  # of the time at most goes into those at the ends of very short epochs
+CHECKPOINT_SHARE = 0.02  # of the time, at most, for checkpoints at the ends of very short epochs
 
 
 class State:
     """A training from its ``start``, or from where the last checkpoint in ``out`` left it.
 
-    ``epoch`` counts those that are done, ``step`` those of the next epoch; ``history`` has a row
-    for each epoch; ``times`` are seconds: of this epoch's data and compute, and in all.
+    ``epoch`` counts the epochs that are done, ``step`` the steps done of the next one; ``history``
+    has a row for each epoch; ``times`` are seconds: of this epoch's data and compute, and in all.
     """
 
     def __init__(self, plan: Plan, dataset: Dataset, start: Start, out: Path) -> None:
@@ -84,7 +84,7 @@ class State:
     # --- an epoch ---
 
     def begin_epoch(self) -> None:
-        """Crops of the epoch's size, and sums that start at zero, unless it is being resumed."""
+        """Switch to the epoch's crop size, and reset its sums unless it is being resumed."""
         if self.feeder.resize(self.epoch) and self.plan.group.rank == 0:
             size = self.feeder.size
             log.info("epoch %d: training crops of %d×%d pixels", self.epoch + 1, size, size)
@@ -94,14 +94,14 @@ class State:
             self.times["data"] = self.times["compute"] = 0.0
 
     def count_step(self, data: float, compute: float) -> None:
-        """A step is done; it took so many seconds for its data and for computing."""
+        """Count a step that took ``data`` and ``compute`` seconds."""
         self.step += 1
         self.times["data"] += data
         self.times["compute"] += compute
         self.times["seconds"] += data + compute
 
     def end_epoch(self, row: dict[str, Any], seconds: float) -> None:
-        """The epoch is done and validated; ``row`` is its line of metrics.csv."""
+        """Count an epoch that is done and validated; ``row`` is its line of metrics.csv."""
         self.history.append(row)
         self.epoch, self.step = self.epoch + 1, 0
         self.times["seconds"] += seconds
@@ -120,7 +120,7 @@ class State:
         return total
 
     def loss_scale(self) -> float:
-        """By what mixed precision multiplies the loss at present."""
+        """The present loss scale of mixed precision; 1 without it."""
         name = self.graph.loss_scale
         return float(scope.read([name])[name][0]) if name else 1.0
 
@@ -164,7 +164,7 @@ class State:
     # --- checkpoints ---
 
     def save(self) -> None:
-        """Write a checkpoint of the present state, unless the loss is not finite any more."""
+        """Write a checkpoint of the present state; TwoFourError if the loss is no longer finite."""
         clock = time.perf_counter()
         if self.step:
             self.loss_sum()
@@ -188,7 +188,7 @@ class State:
         self.times["checkpoints"] += self._save_cost
 
     def save_is_due(self) -> bool:
-        """Whether the end of an epoch is worth a checkpoint, so long after the last one."""
+        """Whether the last checkpoint is long enough ago to write one at the end of an epoch."""
         return time.perf_counter() - self._saved_at >= self._save_cost / CHECKPOINT_SHARE
 
     def _restore(self, saved: checkpoint.Checkpoint) -> None:
@@ -212,9 +212,9 @@ class State:
 
 
 def fingerprint(plan: Plan, start: Start) -> dict[str, Any]:
-    """What decides the outcome of a training; a checkpoint of another one is of no use.
+    """What determines the outcome of a training; only a checkpoint with the same one can be used.
 
-    Keys of the configuration that do not decide say so where they are declared.
+    Keys of the configuration that do not matter here say so where they are declared.
     """
     on_cpu = plan.machine.device == "cpu"
     return {
@@ -237,7 +237,7 @@ def fingerprint(plan: Plan, start: Start) -> dict[str, Any]:
 
 
 def _local_state(ranks: list[dict[str, np.ndarray]], group: Group) -> dict[str, np.ndarray]:
-    """What of a checkpoint's variables of each process this one takes."""
+    """This process's variables, from those of each process in a checkpoint."""
     if len(ranks) == group.size:
         return ranks[group.rank]
     state = {

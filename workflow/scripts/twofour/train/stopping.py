@@ -1,4 +1,4 @@
-"""Stopping a training without losing anything: signals become a question between two steps."""
+"""Stopping a training without losing anything: signals are acted on between two steps."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .state import State
 
 @contextmanager
 def signals(patience: float) -> Iterator[Callable[[], int]]:
-    """Turn signals into a number, to be asked for between steps, 0 for none; a second one kills.
+    """Yield a function that returns the signal so far, 0 for none; a second signal kills.
 
-    Those that follow the first within ``patience`` seconds mean the same: paddle.distributed.launch
-    sends several. The process that started this one may also ask for a stop (see :mod:`.launch`).
+    Signals within ``patience`` seconds of the first count as one: paddle.distributed.launch sends
+    several. The process that started this one may also ask for a stop (see :mod:`.launch`).
     """
     first: list[tuple[int, float]] = []
 
@@ -39,10 +39,10 @@ def signals(patience: float) -> Iterator[Callable[[], int]]:
 
 
 def interrupt(state: State, number: int) -> NoReturn:
-    """Save and raise Interrupted, for a signal that this process may have got, or another."""
+    """Save and raise Interrupted, for a signal that this process or another one received."""
     state.save()
     state.writer.wait()
-    # Nobody leaves before the first process has written.
+    # No process exits before the first one has written the checkpoint.
     time_is_up = state.plan.group.any(number == slurm.TIME_IS_NEARLY_UP)[0]
     reason, again = "", False
     if time_is_up:
@@ -52,6 +52,6 @@ def interrupt(state: State, number: int) -> NoReturn:
             reason = ", since no time was left for a single step"
     raise Interrupted(
         f"{launch.STOPPED} {state.epoch}, step {state.step} of the next{reason}; "
-        "saved, so the same command goes on from here",
+        "saved, so the same command resumes from here",
         again,
     )

@@ -88,7 +88,7 @@ def build(
         mixed = None
         if amp.is_half(plan.precision):
             mixed = amp.decorate(momentum, plan.precision, plan.train)
-        # Mixed precision would change the types of what watches, so that comes after its rewriting.
+        # Mixed precision would change the types of what _watch adds, so that comes afterwards.
         mean = _MeanGradients(
             mixed or momentum,
             plan.group,
@@ -155,7 +155,7 @@ def _mask_master_weights(block, masked: list[str], master: dict[str, str]) -> No
 
 
 def _state(main: paddle.static.Program) -> list[str]:
-    """Names of what a checkpoint keeps: all that lasts from step to step."""
+    """Names of what a checkpoint keeps: everything that persists from step to step."""
     names = {v.name for v in main.list_vars() if v.persistable} - _PLUMBING
     return sorted(name for name in names if not name.endswith(_SUM))  # zero between updates
 
@@ -176,11 +176,11 @@ def runnable(program: paddle.static.Program, device: str):
 def tensor_bytes(program: paddle.static.Program, batch_size: int) -> float:
     """Memory of all variables of ``program``, as if nothing were freed in the middle of a step.
 
-    Infinite where another size than the batch's is not known.
+    Infinite if a size other than the batch's is unknown.
     """
     total = 0
     for variable in program.list_vars():
-        if variable.name in _PLUMBING or 0 in variable.shape:  # a shape that is kept, no tensor
+        if variable.name in _PLUMBING or 0 in variable.shape:  # a stored shape, not a tensor
             continue
         sizes = [batch_size if i == 0 and s < 0 else s for i, s in enumerate(variable.shape)]
         if any(size < 0 for size in sizes):
@@ -207,9 +207,9 @@ def _watch(network: Architecture, logits, loss) -> None:
 class _MeanGradients:
     """An optimiser whose update takes the mean gradient of several batches and processes.
 
-    ``update_begins`` is the number of the first operator that runs once for several batches;
-    ``watch`` adds what runs with each batch after its gradients are known, and ``mend`` maps the
-    pairs of weights and gradients to what they should be.
+    ``update_begins`` is the index of the first operator that runs once for several batches;
+    ``watch`` adds operators that run with each batch after its gradients are known, and ``mend``
+    corrects the pairs of weights and gradients.
     """
 
     def __init__(
@@ -246,8 +246,8 @@ class _MeanGradients:
 def _oihw(pairs: list) -> list:
     """The gradients of convolutions as [out, in, kh, kw].
 
-    With the layout NHWC, PaddlePaddle 2.6 takes what oneDNN computes for an image, and turns it
-    into [out, kh, kw, in].
+    With the layout NHWC, PaddlePaddle 2.6 mistakes what oneDNN computes for an image, and
+    transposes it to [out, kh, kw, in].
     """
     return [
         (weight, _from_ohwi(gradient, weight.shape) if len(weight.shape) == 4 else gradient)
@@ -290,7 +290,7 @@ def _average_weights(network: Architecture, block, master: dict[str, str]) -> di
 
 
 def _without_update(main: paddle.static.Program, begins: int) -> paddle.static.Program:
-    """``main`` up to the operator number ``begins``."""
+    """``main`` up to, but without, the operator with the index ``begins``."""
     partial = main.clone()
     block = partial.global_block()
     for index in reversed(range(begins, len(block.ops))):

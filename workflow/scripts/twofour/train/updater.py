@@ -33,7 +33,7 @@ class Updater:
         """Update number ``update`` (from 0), which takes ``batches`` of images and positions.
 
         ``labels`` are those of the whole list. Returns the loss of the last batch if asked to
-        ``show`` it, for which the step has to be waited for.
+        ``show`` it, which means waiting for the step.
         """
         self._graph.scheduler.step(update)
         fetched: list = []

@@ -15,7 +15,7 @@ from .plan import Plan
 
 
 class Validation:
-    """Each process validates a part of the images, with weights of their own, in fp32."""
+    """Each process validates a part of the images, with its own copy of the weights, in fp32."""
 
     def __init__(self, plan: Plan, dataset: Dataset) -> None:
         paths, self._labels = dataset.val

@@ -1,12 +1,12 @@
 """Inference backends, each in a module of its own, all behind the same few names.
 
-Everything that is to be known of a backend stands in its module: what it can do in ``ABOUT``
+Everything there is to know about a backend is in its module: what it can do in ``ABOUT``
 (:class:`.interface.About`), and
 
 ``require(precision)``
     raises TwoFourError in one sentence if the machine lacks something that it needs
 ``identity(machine) -> dict``
-    what the built files depend on, such as the GPU; they are of no use where it differs
+    what the built files depend on, such as the GPU; they cannot be used where it differs
 ``build(model, out, precision, machine, batches) -> dict``
     makes what the backend needs from the exported model in the folder ``model``, into the folder
     ``out``, for ``batches`` (:class:`..profiles.Profile`), and returns facts for build.json: at
@@ -15,7 +15,7 @@ Everything that is to be known of a backend stands in its module: what it can do
     makes it ready to run
 
 The configuration's schema, the doctor and the pages are made from ABOUT; evaluation and benchmark
-know nothing of which backend it is. The modules load without the libraries that they use. A new
+do not depend on which backend it is. The modules load without the libraries that they use. A new
 backend is a module here and its name in :data:`NAMES`.
 """
 
@@ -46,7 +46,7 @@ def about(name: str) -> About:
     return found
 
 
-# Every arithmetic that some backend has, in the order in which the backends name them.
+# Every precision that some backend has, in the order in which the backends name them.
 PRECISIONS = tuple(dict.fromkeys(p for name in NAMES for p in about(name).all_precisions))
 
 
@@ -94,7 +94,7 @@ def gpus(name: str, device: str) -> int:
 def target(name: str, settings: Hardware) -> Machine:
     """What the backend ``name`` runs on, for the config's section ``hardware``.
 
-    A backend that knows one kind of device runs there, whatever the others do. Raises TwoFourError
+    A backend for one kind of device alone runs there, whatever the others do. Raises TwoFourError
     if that is a GPU and there is none.
     """
     known = about(name)

@@ -61,4 +61,4 @@ class Predictor(Protocol):
 
 
 # What the notes of backends without sparse kernels say.
-DENSE_NOTE = "dense kernels: there are none here that skip the zeros of 2:4 weights"
+DENSE_NOTE = "dense kernels: this backend has none that skip the zeros of 2:4 weights"

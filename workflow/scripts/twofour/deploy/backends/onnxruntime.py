@@ -34,7 +34,7 @@ def identity(machine: Machine) -> dict:
 def build(
     model: Path, out: Path, precision: str, machine: Machine, batches: Iterable[Profile]
 ) -> dict:
-    """Nothing to build: the ONNX file is loaded as it is. Loads it once to see that it can."""
+    """Nothing to build: the ONNX file is loaded as it is. Loads it once to check that."""
     import onnxruntime
 
     load(model, out, precision, machine)
@@ -53,7 +53,7 @@ def load(model: Path, out: Path, precision: str, machine: Machine) -> Predictor:
         session = onnxruntime.InferenceSession(
             str(model / ONNX), options, providers=["CPUExecutionProvider"]
         )
-    except Exception as error:  # it has a dozen kinds of its own
+    except Exception as error:  # it raises a dozen types of its own
         raise TwoFourError(f"onnxruntime cannot load {model / ONNX}: {error}") from error
     name = session.get_inputs()[0].name
 

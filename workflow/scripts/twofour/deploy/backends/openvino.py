@@ -26,9 +26,9 @@ _HINTS = {"fp32": "f32", "bf16": "bf16"}
 
 
 def require(precision: str) -> None:
-    """Nothing is needed beyond OpenVINO itself, but bf16 wants a processor that computes in it.
+    """Nothing is needed beyond OpenVINO itself, but bf16 needs a processor that computes in it.
 
-    OpenVINO would take fp32 instead, without a word.
+    Without one, OpenVINO would silently use fp32 instead.
     """
     if precision != "bf16":
         return
@@ -49,7 +49,7 @@ def identity(machine: Machine) -> dict:
 def build(
     model: Path, out: Path, precision: str, machine: Machine, batches: Iterable[Profile]
 ) -> dict:
-    """Nothing to build: the ONNX file is loaded as it is. Loads it once to see that it can."""
+    """Nothing to build: the ONNX file is loaded as it is. Loads it once to check that."""
     import openvino
 
     load(model, out, precision, machine)
@@ -59,23 +59,23 @@ def build(
 def load(model: Path, out: Path, precision: str, machine: Machine) -> Predictor:
     """A predictor for the ONNX file in the folder ``model``.
 
-    It is compiled for the batch size of each batch anew, which is faster than one model for all
-    sizes, and remembers the last.
+    It is compiled again whenever the batch size changes, which is faster than one model for all
+    sizes; only the last one is kept.
     """
     import openvino
 
     try:
         core = openvino.Core()
         network = core.read_model(str(model / ONNX))
-    except Exception as error:  # it has only one kind, RuntimeError, for everything
+    except Exception as error:  # it raises RuntimeError for everything
         raise TwoFourError(f"openvino cannot load {model / ONNX}: {error}") from error
     settings = {
-        # Else processors with bfloat16 compute in it, and the figures would not be fp32's.
+        # Otherwise processors with bf16 compute in it, and the figures would not be fp32's.
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": machine.threads,
         "NUM_STREAMS": 1,
-        # Jobs side by side would else all be pinned to the machine's first cores.
+        # Otherwise parallel jobs would all be pinned to the machine's first cores.
         "ENABLE_CPU_PINNING": False,
     }
     compiled: dict[int, Any] = {}  # by batch size
@@ -93,7 +93,7 @@ def load(model: Path, out: Path, precision: str, machine: Machine) -> Predictor:
 
 
 def _require_hint(compiled, precision: str) -> None:
-    """What ran is what the table says."""
+    """Raise TwoFourError unless ``compiled`` computes in the precision that was asked for."""
     used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
     if used != _HINTS[precision]:
         raise TwoFourError(f"openvino was asked for {precision}, but computes in {used}")

@@ -36,7 +36,7 @@ def identity(machine: Machine) -> dict:
 def build(
     model: Path, out: Path, precision: str, machine: Machine, batches: Iterable[Profile]
 ) -> dict:
-    """Nothing to build: the exported model is loaded as it is. Loads it once to see that it can."""
+    """Nothing to build: the exported model is loaded as it is. Loads it once to check that."""
     import paddle
 
     load(model, out, precision, machine)

@@ -1,7 +1,7 @@
 """Paddle Inference with TensorRT subgraphs: the path of the published Paddle recipe.
 
 It runs dense kernels: Paddle made TensorRT's sparse weights optional (PaddlePaddle/Paddle #53562)
-and then took them out (#53905), so that since version 2.5 nothing can switch them on.
+and then removed them (#53905), so that since version 2.5 nothing can switch them on.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def require(precision: str) -> None:
 
 
 def identity(machine: Machine) -> dict:
-    """What the engines depend on; engines of another identity are of no use here."""
+    """What the engines depend on; those of another identity cannot be used here."""
     import paddle
 
     (gpu, *_) = gpus() or [{}]
@@ -81,7 +81,7 @@ def build(
 
     batches = list(batches)
     smallest, largest = min(b.smallest for b in batches), max(b.largest for b in batches)
-    # Paddle takes an engine that lies there for the present one, whatever the weights and shapes.
+    # Paddle reuses any engine that it finds there, even one for other weights and shapes.
     shutil.rmtree(out / CACHE, ignore_errors=True)
     (out / SHAPES).unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ def configure(model: Path, out: Path, precision: str):
     config.set_optim_cache_dir(str(out / CACHE))
     config.enable_tensorrt_engine(
         workspace_size=WORKSPACE,
-        max_batch_size=1,  # of no meaning with dynamic shapes
+        max_batch_size=1,  # has no effect with dynamic shapes
         min_subgraph_size=SMALLEST_SUBGRAPH,
         precision_mode=modes[precision],
         use_static=True,
@@ -138,7 +138,7 @@ def collect_shapes(model: Path, path: Path, shapes: list[tuple], machine: Machin
     predict = predictor(config)
     for shape in shapes:
         predict(np.zeros(shape, np.float32))
-    del predict  # the file is written when the predictor goes
+    del predict  # the file is written when the predictor is destroyed
     if not path.is_file():
         raise TwoFourError(f"Paddle Inference did not write the ranges of shapes to {path}")
 
@@ -150,7 +150,7 @@ def _input_shape(model: Path) -> tuple[int, ...]:
 
 
 def _versions() -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """TensorRT's version that Paddle was compiled for, and the one it finds; (0, 0, 0) is none."""
+    """TensorRT's version that Paddle was compiled for, and the one it finds; (0, 0, 0) for none."""
     from paddle import inference
 
     return inference.get_trt_compile_version(), inference.get_trt_runtime_version()

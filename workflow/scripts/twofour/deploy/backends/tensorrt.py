@@ -1,8 +1,8 @@
 """NVIDIA TensorRT from the ONNX file, with dense kernels.
 
 Written against what TensorRT 8.5 and 10 have in common. :mod:`.tensorrt_sparse` is the same with
-sparse kernels allowed. Engines hold kernels chosen by timing them on the very GPU, so they are made
-anew for another GPU or another version of TensorRT.
+sparse kernels allowed. Engines hold kernels chosen by timing them on the GPU itself, so they are
+rebuilt for another GPU or another version of TensorRT.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def require(precision: str) -> None:
 
 
 def identity(machine: Machine) -> dict:
-    """What an engine depends on; an engine of another identity is of no use here."""
+    """What an engine depends on; one of another identity cannot be used here."""
     return {"tensorrt": _library().__version__, **cuda.device()}
 
 
@@ -54,7 +54,7 @@ def build(
 ) -> dict:
     """Build an engine for each of ``batches`` from the ONNX file in the folder ``model``.
 
-    Kernel timings are kept in ``out`` and spare the next build most of its time.
+    Kernel timings are kept in ``out`` and save the next build most of its time.
     """
     trt = _library()
     cuda.start()
@@ -80,7 +80,7 @@ def build(
     return {
         "version": trt.__version__,
         "driver": gpu.get("driver_version"),
-        # One of them is what one deploys.
+        # A deployment needs only one of them.
         "files": [str(engines[-1])],
         "engines": facts,
     }
@@ -94,7 +94,7 @@ def load(model: Path, out: Path, precision: str, machine: Machine) -> Predictor:
 
 
 class Engines:
-    """Predictor over the engines in a folder; each is loaded when a batch needs it first.
+    """Predictor over the engines in a folder; each is loaded when a batch first needs it.
 
     ``device_seconds`` is how long the GPU computed for the last batch, copies not included.
     """
@@ -166,7 +166,7 @@ class _Engine:
 
 
 class _Log:
-    """Collects TensorRT's messages: what it says of sparsity, and what went wrong."""
+    """Collects TensorRT's messages: what it says about sparsity, and what went wrong."""
 
     def __init__(self, trt) -> None:
         self.lines: list[str] = []
@@ -204,7 +204,7 @@ def _library():
 
 
 def _made(kind, log: _Log):
-    """A Builder or Runtime; TensorRT raises a riddle where it cannot start."""
+    """A Builder or Runtime; TensorRT raises an obscure TypeError if it cannot start."""
     try:
         return kind(log.logger)
     except TypeError as error:
@@ -267,9 +267,9 @@ def _build_one(trt, log, builder, onnx: Path, out: Path, precision, profile, spa
 
 
 def configure(trt, config, precision: str, sparse: bool) -> None:
-    """Set the builder's flags: the precision, sparse kernels, and how much the engine tells."""
+    """Set the builder's flags: the precision, sparse kernels, and how much the engine reports."""
     if precision == "fp32":
-        config.clear_flag(trt.BuilderFlag.TF32)  # TensorRT has it on by itself
+        config.clear_flag(trt.BuilderFlag.TF32)  # on by default in TensorRT
     else:
         config.set_flag(trt.BuilderFlag.TF32)
     if precision == "fp16":
