@@ -1,6 +1,6 @@
 # The commands of the README. PYTHON chooses the interpreter of the environment, CONFIG the
-# configuration, ENV=gpu an environment with CUDA and TensorRT for the jobs that may use a GPU (of
-# Python 3.10, GPU_PYTHON): make run ENV=gpu CONFIG=config/imagenet.yaml
+# configuration, ENV=gpu an environment with CUDA and TensorRT for the jobs that may use a GPU
+# (Python 3.10, GPU_PYTHON): make run ENV=gpu CONFIG=config/imagenet.yaml
 PYTHON ?= python3
 GPU_PYTHON ?= python3.10
 CONFIG ?=
@@ -38,7 +38,7 @@ configuration:
 test: $(VENV)/.installed
 	@$(BIN)/python -m pytest
 
-# All faults, also the many minutes of them that make test leaves out.
+# All fault tests, including the long ones that make test leaves out.
 test-faults: $(VENV)/.installed
 	@$(BIN)/python -m pytest tests/faults -m "long or not long" -s
 
@@ -53,7 +53,7 @@ lint: $(VENV)/.installed
 	@$(BIN)/mypy
 	@$(SNAKEMAKE) --lint
 
-# Pages that are made from the code: the schema, config/README.md, docs/backends.md.
+# Pages generated from the code: the schema, config/README.md, docs/backends.md.
 pages: $(VENV)/.installed
 	@$(BIN)/python -m twofour.pages
 
@@ -65,7 +65,7 @@ docs: $(DOCS_VENV)/.installed
 hooks: $(VENV)/.installed
 	@$(BIN)/pre-commit install
 
-# After a crash Snakemake may find the folder locked by a run that is no more.
+# After a crash Snakemake may find the folder locked by a run that no longer exists.
 unlock: $(VENV)/.installed
 	@$(SNAKEMAKE) --unlock
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""The whole demo, from an empty folder to the report, against what its stages compute.
+"""The whole demo, from an empty folder to the report, against its stages' computing time.
 
-Limit: the sum of all programs' useful seconds in that very run, which is their time without
-imports. Programs that run at the same time count one after the other.
+Limit: the sum of all programs' useful seconds, their time without imports, in the same run.
+Programs that run at the same time are added up as if they ran one after the other.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""ResNet50 224 px: the deploy stage's backends against what others make of the same weights.
+"""ResNet50 224 px: the deploy stage's backends against other runtimes on the same weights.
 
-"Ours" is the backend that the comparison would name: the fastest one, in fp32 against peers in
-fp32. OpenVINO as it comes computes in bf16 on processors that can; there it stands against the
-fastest of ours in any precision. All predict the same probabilities (the contestants check it).
+"Ours" is the fastest of our backends, in fp32 against peers in fp32. OpenVINO with its default
+settings computes in bf16 on processors that can; there it is compared with the fastest of ours in
+any precision. All predict the same probabilities (the contestants check that).
 """
 
 from __future__ import annotations

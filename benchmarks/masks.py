@@ -2,7 +2,7 @@
 """Each mask algorithm on all of ResNet50 against Paddle's own on the same weights, in turns.
 
 Weights are random; the time does not depend on their values. Paddle's algorithms take half a minute
-a round, so all of it takes some minutes.
+per round, so the whole takes several minutes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def rows() -> list[dict]:
         times = {"ours": [], "paddle": []}
         for _ in range(turns.ROUNDS):
             times["ours"].append(_seconds(mask, weights))
-            # Paddle prunes the transposed weight; its create_mask knows OIHW as [W, H, I, O].
+            # Paddle prunes the transposed weight; its create_mask expects OIHW as [W, H, I, O].
             times["paddle"].append(
                 _seconds(lambda w, a=algorithm: asp.create_mask(w.T, a, 2, 4), weights)
             )

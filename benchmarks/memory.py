@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Peak memory of training and evaluation against arithmetic, and how it and the time grow.
+"""Peak memory of training and evaluation against a calculated size, and how memory and time grow.
 
-Arithmetic: all variables of the training program (weights, momentum, activations, gradients), as if
-none were freed. The peak counts from what the libraries take before the network is built.
+Calculated: all variables of the training program (weights, momentum, activations, gradients), as if
+none were freed. What the libraries take before the network is built is subtracted from the peak.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _growth(folder: Path) -> list[dict]:
                 peaks_mb={size: statistics.median(peaks[size]) for size in sizes},
             )
         )
-        # What a program takes whatever it has to do is no growth: what the sizes add is fitted.
+        # A program's fixed cost is not growth, so only what each size adds is compared.
         seconds = [statistics.median(run.seconds for run in trained[kind, s]) for s in sizes]
         steps = list(itertools.pairwise(zip(sizes, seconds)))
         slopes = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in steps]
@@ -123,7 +123,7 @@ def _growth(folder: Path) -> list[dict]:
 
 
 def _head(data: Path, out: Path, count: int) -> Path:
-    """``count`` training images of ``data``, taken evenly, to train with and to validate."""
+    """``count`` training images of ``data``, evenly spaced, to train on and to validate."""
     shutil.copytree(data, out)
     lines = (data / "train.txt").read_text().splitlines(keepends=True)
     text = "".join(lines[:: len(lines) // count][:count])

@@ -1,4 +1,4 @@
-"""The two networks that are measured, ResNet50 and the demo's, and random states of them."""
+"""The two networks that are measured, ResNet50 and the demo's, and random weights for them."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def case(name: str) -> tuple[config.Config, architecture.Architecture]:
 
 
 def with_batch(settings: config.Config, batch: int) -> config.Config:
-    """The same with another batch size, and as many threads as the contestants may use cores."""
+    """The same with another batch size, and one thread for each core the contestants may use."""
     train = replace(settings.train, batch_size=batch)
     hardware = replace(settings.hardware, threads="auto")
     return replace(settings, train=train, hardware=hardware)
 
 
 def random_state(network: architecture.Architecture) -> dict[str, np.ndarray]:
-    """Weights after K. He et al. 2015, batch norm that keeps the range; speed asks for no more."""
+    """Weights after He et al. 2015, batch norm that keeps the range; nothing else affects speed."""
     rng = np.random.default_rng(0)
     state = {}
     for conv in network.convs:

@@ -2,8 +2,8 @@
 """Snakemake when nothing changed, at 3, 30 and 300 branches, against an empty Snakefile.
 
 A branch is one sparsity algorithm measured at one batch size: 3 algorithms at 1, 10 and 100 batch
-sizes. The results are empty files that Snakemake was told are made (--touch): it reads none. The
-limit is a Snakefile with as many jobs, inputs and outputs in a single rule, and nothing else.
+sizes. The results are empty files that Snakemake was told to take as made (--touch): it reads none.
+The limit is a Snakefile with as many jobs and outputs in a single rule without inputs.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def rows() -> list[dict]:
 
 
 def _finished(folder: Path, batch_sizes: int) -> Path:
-    """A copy of the workflow in ``folder`` whose results are all there."""
+    """A copy of the workflow in ``folder`` whose results are all present."""
     workflow_copy.make(folder)
     settings = {
         "run": "noop",

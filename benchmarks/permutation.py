@@ -3,7 +3,7 @@
 
     python benchmarks/permutation.py
 
-Weights are log-normal in magnitude, with no structure to find, so what is gained here is a lower
+Weights are log-normal in magnitude, with no structure to find, so the gain here is a lower
 bound; the time does not depend on it.
 """
 

@@ -1,4 +1,4 @@
-"""Images to measure with: coloured clouds with some grain, as large as photographs are."""
+"""Images for the benchmarks: grainy coloured clouds, with files as large as photographs."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import turns
 
 @dataclass(frozen=True)
 class Run:
-    """What a process took; ``peak_mb`` is the largest of it and its children."""
+    """What a process took; ``peak_mb`` is the largest peak of it and its children."""
 
     seconds: float
     peak_mb: float
@@ -51,7 +51,7 @@ def script(name: str, *arguments) -> Run:
 
 
 def in_turns(runs: Mapping[str, Callable[[], Run]], rounds: int) -> dict[str, list[Run]]:
-    """What each of ``runs`` took in each round, after one that does not count."""
+    """What each of ``runs`` took in each round, after a warm-up round."""
     done: dict[str, list[Run]] = {who: [] for who in runs}
     for number in range(rounds + 1):
         for who, function in runs.items():

@@ -3,7 +3,7 @@
 
     python benchmarks/run.py [ROW ...]
 
-Rows that are not run keep what results.json has of them.
+Rows that are not run keep their figures in results.json.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@
     python benchmarks/tensorrt.py --out tensorrt.json
 
 Needs TensorRT, cuda-python, onnx and a GPU, and no PaddlePaddle: the networks are made here, with
-random weights of the right shapes, since speed does not depend on their values but for the zeros.
+random weights of the right shapes, since speed does not depend on their values except the zeros.
 For each precision and batch size the dense and the sparse network run in turns, in engines with and
-without sparse kernels allowed. --backend, --size and so on serve to try it on a smaller scale.
+without sparse kernels allowed. --backend, --size and so on are for trying it on a smaller scale.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def _write(path: str, machine, built: dict, rows: list[dict]) -> None:
 
 
 def _weights(network) -> dict[str, dict[str, np.ndarray]]:
-    """Random weights, and the same ones pruned as the pipeline does it."""
+    """Random weights, and the same ones pruned as the pipeline does."""
     rng = np.random.default_rng(0)
     dense = {}
     for name, shape in network.weights.items():

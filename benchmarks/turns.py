@@ -1,8 +1,8 @@
-"""Contestants that are measured in turns, each in a process of its own, and what came of it.
+"""Contestants that are measured in turns, each in a process of its own, and their results.
 
 A contestant is a program in benchmarks/contestants that calls :func:`serve`. The processes wait
-while another one has its turn, so that libraries do not meet in one process and whatever else the
-machine does meets all of them alike. Ratios are taken within a round.
+while another one has its turn, so that no two libraries share a process and other load on the
+machine affects all of them alike. Ratios are taken within a round.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ AT_LEAST, AT_MOST = "≥", "≤"
 
 
 def serve(turn: Callable[[], float]) -> None:
-    """Be a contestant: run ``turn`` whenever asked, and tell its result (img/s or seconds)."""
+    """Be a contestant: run ``turn`` whenever asked, and report its result (img/s or seconds)."""
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print
     turn()  # warm-up
@@ -42,7 +42,7 @@ def measure(
 ) -> dict[str, list[float]]:
     """The results of each contestant by round; a contestant is a program's name and arguments.
 
-    With ``cores`` each may use that many of the machine's only.
+    With ``cores``, each may use only that many cores of the machine.
     """
     allowed = sorted(os.sched_getaffinity(0))[:cores]
     running = {
@@ -128,7 +128,7 @@ def growth_row(name: str, case: str, sizes: Sequence[float], costs: Sequence[flo
 
 
 def not_run(name: str, case: str, against: str, aim: tuple[str, float] | None) -> dict:
-    """A line of the table for what this machine lacks the hardware for."""
+    """A line of the table for what this machine's hardware cannot run."""
     print(f"{name}, {case}: not run, there is no GPU here", flush=True)
     return {
         "name": name,

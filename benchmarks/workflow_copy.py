@@ -14,7 +14,7 @@ SNAKEMAKE = Path(sys.executable).parent / "snakemake"
 
 
 def make(folder: Path) -> Path:
-    """Copy what a run needs into ``folder``, which it makes."""
+    """Create ``folder`` and copy into it what a run needs."""
     folder.mkdir()
     for part in PARTS:
         source = REPOSITORY / part

@@ -2,7 +2,7 @@
 """Write envs/<kind>/environment.yaml from the lock file beside it: conda.py KIND PYTHON.
 
 Snakemake copies a conda file elsewhere before it uses it, so it cannot refer to the lock file and
-holds all of it itself.
+contains all of it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Make the virtual environment: setup.sh PYTHON FOLDER KIND, with KIND cpu, gpu, bench or docs
-# One sentence says what is missing, where something is.
+# If something is missing, a one-sentence error says what.
 python=$1 folder=$2 kind=$3
 requirements=envs/$kind/requirements.txt
 [ "$kind" != bench ] || requirements=envs/cpu/requirements.txt # and the benchmarks' peers
@@ -34,7 +34,7 @@ rm -rf "$folder"
 "$python" -m venv "$folder" || fail "could not make the virtual environment $folder"
 "$folder/bin/pip" install --quiet --disable-pip-version-check --require-hashes --no-deps -r "$requirements" ||
     fail "installation failed, see above; run the same command again when the cause is gone"
-# The package itself, as a link to this folder, so that a change of the code counts at once.
+# The package itself, as a link to this folder, so that changes of the code take effect at once.
 [ "$kind" = docs ] ||
     "$folder/bin/pip" install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . ||
     fail "the package twofour could not be installed, see above"

@@ -40,7 +40,7 @@ def kit(train=TRAIN, truth=TRUTH) -> bytes:
         for name in ("ILSVRC2012_ID", "WNID", "words", "gloss", "num_children", "num_train_images")
     ]
     rows = [(i, w, WORDS[w], "a fish", 0, train[w]) for i, w in NUMBERS.items()]
-    rows.append((4, "n02512053", "fish", "all of them", 3, 0))  # a group, no class
+    rows.append((4, "n02512053", "fish", "all of them", 3, 0))  # a group, not a class
     meta = io.BytesIO()
     matlab.savemat(meta, {"synsets": np.array(rows, dtype=kinds).reshape(-1, 1)})
     lines = "".join(f"{number}\n" for number in truth).encode()
@@ -59,7 +59,7 @@ def train_images(wnid: str) -> dict[str, bytes]:
 
 
 def deliver(root, **other):
-    """The three files in ``root``, some of them replaced by ``other`` contents."""
+    """Put the three files into ``root``, some of them replaced by ``other`` contents."""
     root.mkdir()
     val = {f"ILSVRC2012_val_{i:08d}.JPEG": jpeg(2000 + i) for i in range(1, len(TRUTH) + 1)}
     files = {

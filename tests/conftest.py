@@ -1,4 +1,4 @@
-"""What tests share: a small dataset, a small configuration, and programs run as a user would."""
+"""Shared by the tests: a small dataset, a small configuration, programs run as a user would."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ROOT / "workflow" / "scripts"
 
-# Two quarters that differ in brightness: learnt in an epoch or two.
+# Its two classes differ in brightness: learnt in an epoch or two.
 TINY = {
     "data": {
         "source": "folder",
@@ -38,7 +38,7 @@ TINY = {
 
 
 def merged(base: dict, *changes: dict) -> dict:
-    """``base`` with nested ``changes`` laid over it."""
+    """``base`` with nested ``changes`` merged into it."""
     result = json.loads(json.dumps(base))
     for change in changes:
         for section, value in change.items():
@@ -76,7 +76,7 @@ def program(
 
 
 def bound_by_permissions() -> tuple:
-    """What to put before a command so that permissions bind it, even if root runs the tests."""
+    """A command prefix that makes permissions apply, even if root runs the tests."""
     if os.geteuid() != 0:
         return ()
     prefix = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
@@ -94,7 +94,7 @@ def snakemake(
 ) -> subprocess.CompletedProcess:
     """Run the workflow in ``folder``.
 
-    It finds commands in the folder ``path`` first, and the package twofour in ``package``.
+    It looks for commands in the folder ``path`` first, and for the package twofour in ``package``.
     """
     command = [sys.executable, "-m", "snakemake", "-s", ROOT / "Snakefile"]
     done = subprocess.run(

@@ -1,9 +1,10 @@
 """Stand-ins for TensorRT and the CUDA driver on a machine that has neither.
 
 They have only what TensorRT 8.5 and 10 and cuda-python 11 to 13 have in common, and keep the
-contract that our code relies on: "device" memory is separate memory, reached by copies alone; an
-engine takes the batches of its profile only; what runs is the ONNX file, in ONNX Runtime. So they
-show that our side calls in the right order and moves the right bytes, and nothing about a GPU.
+contract that our code relies on: "device" memory is separate memory, reached only by copies; an
+engine accepts only the batches of its profile; the ONNX file itself is run, by ONNX Runtime. So
+they show that our side makes its calls in the right order and moves the right bytes, but nothing
+about a GPU.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What tests share that builds networks and trainings in this process."""
+"""Shared by tests that build networks and trainings in their own process."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ def plan(
 
 
 def variables(graph) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of what lasts in a PaddlePaddle program."""
+    """Names and shapes of the persistable variables of a PaddlePaddle program."""
     return {v.name: tuple(v.shape) for v in graph.list_vars() if v.persistable}

@@ -1,4 +1,4 @@
-"""Trainings as a user runs them, and what of their results must be repeatable."""
+"""Trainings as a user runs them, and which of their results must be repeatable."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def rows(folder):
 
 
 def started(prepared, out, *changes):
-    """A training in the background, given back as soon as it has written a checkpoint."""
+    """A training in the background, returned as soon as it has written a checkpoint."""
     command = [
         sys.executable,
         str(SCRIPTS / "train.py"),

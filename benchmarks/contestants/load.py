@@ -10,8 +10,8 @@ import turns
 MEAN = np.array([0.485, 0.456, 0.406], np.float32) * 255
 STD = np.array([0.229, 0.224, 0.225], np.float32) * 255
 SIZE = 224
-BATCHES = 8  # of a turn
-AHEAD = 8  # batches that may lie ready when a turn begins; they are used up before the clock starts
+BATCHES = 8  # per turn
+AHEAD = 8  # batches that may be ready when a turn begins; they are used up before the clock starts
 
 
 def ours(paths, batch, threads):

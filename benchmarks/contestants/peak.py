@@ -1,7 +1,7 @@
 """Peak memory of some training steps: peak.py CASE BATCH DATA.
 
-Prints, in MB: what PaddlePaddle and the loader's libraries take alone, the peak, and what all
-variables of the training program make: weights, momentum, activations and their gradients.
+Prints, in MB: what PaddlePaddle and the loader's libraries take alone, the peak, and the size of
+all variables of the training program: weights, momentum, activations and their gradients.
 """
 
 import json

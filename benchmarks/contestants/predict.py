@@ -8,7 +8,7 @@ import networks
 import numpy as np
 import turns
 
-SECONDS = 3  # of a turn, about
+SECONDS = 3  # per turn, roughly
 
 
 def ours(backend, precision="fp32"):

@@ -9,7 +9,7 @@ import networks
 import numpy as np
 import turns
 
-SECONDS = 4  # of a turn, about
+SECONDS = 4  # per turn, roughly
 
 
 def loop(settings, network, data):
@@ -27,7 +27,7 @@ def loop(settings, network, data):
 
 
 def constant(settings, network, data):
-    """The same program, fed one batch again and again, nothing fetched."""
+    """The same program, fed one batch again and again, with nothing fetched."""
     state = start(settings, network, data)
     from twofour.network import graph
     from twofour.train import training_graph
@@ -54,7 +54,7 @@ def start(settings, network, data):
     machine = libraries.start(settings.hardware, training=True)
     precision = hardware.precision(settings.train.precision, machine)
     from twofour.network import graph
-    from twofour.train import parallel  # which loads PaddlePaddle, as do these
+    from twofour.train import parallel  # loads PaddlePaddle, as do the next two
     from twofour.train.plan import Plan, Start
     from twofour.train.state import State
 

@@ -1,4 +1,4 @@
-"""The networks of twofour.architecture in PyTorch, for the contestants that use it."""
+"""The networks of twofour.network.architecture in PyTorch, for the contestants that use it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Python runs this first: it notes in $USEFUL how long a program ran, and how long it imported.
+"""Python runs this first: it notes in the folder $USEFUL how long a program and its imports took.
 
-Useful seconds are what remains of a program's time without its imports.
+Useful seconds are a program's time without its imports.
 """
 
 import builtins

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Make FOLDER/lib/cuda in a new environment: environment.post-deploy.sh FOLDER
-# PaddlePaddle opens CUDA's libraries by names without versions, which the packages do not have, and
-# from no folder of its own. With FOLDER/lib/cuda in LD_LIBRARY_PATH it finds them all. Snakemake runs
-# a script of this name, without FOLDER, once it has made a conda environment.
+# PaddlePaddle opens CUDA's libraries by unversioned names, which the packages lack, and searches no
+# folder of its own. With FOLDER/lib/cuda in LD_LIBRARY_PATH it finds them all. Snakemake runs a
+# script of this name, without FOLDER, after it has created a conda environment.
 folder=${1:-${CONDA_PREFIX:-}}
 
 fail() {

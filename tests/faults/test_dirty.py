@@ -1,7 +1,7 @@
-"""Dirty data: each kind of file is used, or rejected with its reason, or a clear error.
+"""Dirty data: each kind of file is used, is rejected with a reason, or causes a clear error.
 
-What is used must then be decoded by the training's own pipeline; the table in docs/reliability.md
-says the same as this one.
+The training pipeline must be able to decode every file that is used. The table here is the same as
+the one in docs/reliability.md.
 """
 
 import csv
@@ -36,7 +36,7 @@ def encoded(image, form, **options):
 
 def rotated():
     exif = Image.Exif()
-    exif[0x0112] = 6  # orientation: to be turned by 90°
+    exif[0x0112] = 6  # orientation: rotate by 90°
     return encoded(picture(), "JPEG", exif=exif)
 
 
@@ -47,7 +47,7 @@ def sixteen_bit():
 
 JPEG = encoded(picture(), "JPEG")
 
-# name: (content, None if it is used, or a part of the reason)
+# name: (content, None if it is used, otherwise part of the reason)
 FILES = {
     "truncated.jpg": (JPEG[: len(JPEG) // 2], "truncated"),
     "zero.jpg": (b"", "empty file"),
@@ -75,7 +75,7 @@ FILES = {
 
 @pytest.fixture(scope="module")
 def dirty(tmp_path_factory):
-    """A dataset with one of each kind; its dataset stage's artifacts, and the reasons by name."""
+    """A dataset with one file of each kind: its prepared folder, and the reasons by file name."""
     base = tmp_path_factory.mktemp("dirty")
     root = make_images(base / "images")
     folder = root / "train" / "bright"
@@ -108,13 +108,13 @@ def test_outcome(dirty, name):
 def test_links_pipes_and_files_beside_the_classes(dirty):
     out, rejected = dirty
     used = [p.rpartition("/")[2] for p in lists.read(out).train[0]]
-    assert used.count("cmyk.jpg") == 1  # the loop of links is cut
+    assert used.count("cmyk.jpg") == 1  # the loop of links is detected
     assert "beside.jpg" not in used
     assert "dangling.jpg" in rejected and "pipe.jpg" in rejected
 
 
 def test_all_that_is_used_is_decoded_in_training(dirty):
-    """DALI stops for good at a file that it cannot decode, so none may be left."""
+    """DALI stops for good at a file that it cannot decode, so none may remain."""
     from twofour.data.loader import Loader, Pipeline
 
     paths, _ = lists.read(dirty[0]).train

@@ -1,4 +1,4 @@
-"""Full, read-only and foreign disks: a sentence, nothing half-written, and it goes on afterwards.
+"""Full, read-only and unwritable disks: one sentence, nothing half-written, and a rerun succeeds.
 
 A small tmpfs stands in for the disk; mounting it needs root.
 """
@@ -38,7 +38,7 @@ def fill(disk, leave=8192):
 
 
 def named(disk):
-    """Files on the disk that bear a final name; the rows of finished epochs are whole, too."""
+    """Files under final names, but not metrics.csv, whose rows of finished epochs are complete."""
     known = ("filler", ".lock", "metrics.csv")
     return [p for p in disk.rglob("*") if p.is_file() and p.name not in known]
 
@@ -62,7 +62,7 @@ def made(prepared, tmp_path_factory):
 
 
 def stage(prepared, made, out, name, check=True, prefix=()):
-    """Run one program, from what lies in ``made`` into ``out``."""
+    """Run one program on the artifacts in ``made``, with ``out`` for its results."""
     config = ("--config", json.dumps(merged(TINY, {"sparsity": {"require_learnt": False}})))
     weights = ("--weights", made / "dense" / "model.pdparams")
     model = ("--model", made / "export")
@@ -103,7 +103,7 @@ def test_small_files_do_not_fit_either(prepared, made, disk, name):
 
 
 def test_disk_that_fills_during_training_keeps_the_last_checkpoint(prepared, made, disk):
-    """There is space for one checkpoint of about 1 MB and not for the second beside it."""
+    """There is space for one checkpoint of about 1 MB but not for a second one beside it."""
     done = stage(prepared, made, disk, "train", check=False)
     assert done.returncode == 1 and "the disk is full" in done.stderr
     assert len(list(disk.rglob("step*.npz"))) == 1

@@ -31,7 +31,7 @@ INJECTIONS = [
 
 
 def strings(node, prefix=""):
-    """Keys of the schema that take a text."""
+    """Keys of the schema that take text."""
     for name, child in node["properties"].items():
         key = f"{prefix}{name}"
         if "properties" in child:
@@ -57,7 +57,7 @@ def test_the_keys_that_take_text_are_known():
 @pytest.mark.parametrize("value", INJECTIONS)
 @pytest.mark.parametrize(("key", "is_list"), strings(config.schema()))
 def test_no_value_reaches_a_shell(tmp_path, key, is_list, value):
-    """Either the value is refused in a sentence, or it is taken as the plain text that it is."""
+    """The value is either rejected in one sentence or taken as plain text."""
     root = tmp_path / (value if key == "data.root" else "images")
     make_images(root, count=2)
     settings_ = {
@@ -116,7 +116,7 @@ def test_corrupt_models_give_a_sentence(tmp_path, name, content):
     assert "unexpected" not in done.stderr
 
 
-# --- fuzzing: only our own error class may come out ---
+# --- fuzzing: only our own error class may be raised ---
 
 FUZZ = settings(
     max_examples=300,

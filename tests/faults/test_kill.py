@@ -40,7 +40,7 @@ def prepared_folder(folder):
 
 
 def outcome(folder):
-    """All that must not depend on interruptions: weights, rows of metrics, accuracies."""
+    """Everything that must not depend on interruptions: weights, rows of metrics, accuracies."""
     results = folder / "results" / "faults"
     table = pd.read_csv(results / "comparison.csv")
     found = {"accuracy": table[["model", "backend", "top1", "top5", "images"]].to_csv()}
@@ -53,7 +53,7 @@ def outcome(folder):
 
 
 def finished(text):
-    """How often each rule finished, by Snakemake's messages."""
+    """How often each rule finished, according to Snakemake's messages."""
     return collections.Counter(re.findall(r"Finished jobid: \d+ \(Rule: (\w+)\)", text))
 
 
@@ -101,7 +101,7 @@ HOW = (
 
 
 def run_with_kills(folder, rng, kills):
-    """Start, strike at a random moment, start again …, and let it end after ``kills`` of them.
+    """Start, kill at a random moment, start again …; after ``kills`` of them let the run finish.
 
     Returns how often each rule finished, the kills that hit a running workflow, and its messages.
     """
@@ -134,7 +134,7 @@ def run_with_kills(folder, rng, kills):
             return counts, hits, texts
         assert len(texts) < kills + 10, texts[-1]
         wait_until_alone(folder)
-        # What the README says after a crash; where nothing is locked it does nothing.
+        # What the README says to do after a crash; if nothing is locked, it does nothing.
         snakemake(folder, *ARGUMENTS, "--unlock")
 
 
@@ -142,7 +142,7 @@ def end_by_force(process):
     """What batch systems do when a signal does not end a job within a minute.
 
     Snakemake 9.27 may deadlock: its handler of SIGTERM (JobScheduler.exit_gracefully) takes a lock
-    that the same thread may hold, which was seen once in some 80 kills. Our programs may not.
+    that the same thread may hold, which was seen once in some 80 kills. Our programs must not.
     """
     try:
         process.wait(timeout=60)
@@ -152,7 +152,7 @@ def end_by_force(process):
 
 
 def wait_until_alone(folder):
-    """No program of a killed run goes on: they end with their Snakemake, if not at once."""
+    """No program of a killed run survives: they end with their Snakemake, though not at once."""
     until = time.monotonic() + 20
     while time.monotonic() < until:
         left = [
@@ -172,7 +172,7 @@ def check(folder, rng, kills, uninterrupted):
     found = outcome(folder)
     for key, value in expected.items():
         assert found[key] == value, f"{key} differs after {hits}"
-    # (Python itself prints one where a signal meets it before it has read our first line.)
+    # (Python itself prints one if a signal arrives before it has run our first line.)
     said = "".join(texts)
     assert "Traceback" not in said or "/workflow/scripts/" not in said.partition("Traceback")[2]
     assert counts == expected_counts, f"a stage that was complete ran again: {hits}"
@@ -187,7 +187,7 @@ def test_a_few_kills(uninterrupted, tmp_path):
 
 @pytest.mark.long
 def test_at_least_fifty_kills(uninterrupted, tmp_path):
-    """Runs with up to 6 kills each until there were 50."""
+    """Runs with up to 6 kills each until there have been 50."""
     hits, number = [], int(os.environ.get("FAULT_SEED", "0"))
     while len(hits) < 50:
         number += 1

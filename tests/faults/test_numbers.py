@@ -1,4 +1,4 @@
-"""Numbers that are none, and networks that did not learn."""
+"""Losses that are NaN, and networks that did not learn."""
 
 import json
 import re
@@ -14,7 +14,7 @@ import yaml
 from conftest import TINY, make_images, merged, program, snakemake
 from plans import plan
 
-# With this weight decay the weights explode in oscillations, after some steps that still work.
+# With this weight decay the weights oscillate and explode, after some steps that still work.
 WILD = {
     "train": {
         "epochs": 20,
@@ -36,7 +36,7 @@ def test_loss_that_is_no_number_names_step_rate_and_scale_and_keeps_the_last_goo
         *("train.py", "--config", config, "--data", prepared, "--out", tmp_path), check=False
     )
     assert done.returncode == 1
-    # Which of the two sees it first depends on the step at which the weights overflow.
+    # Which of the two notices first depends on the step at which the weights overflow.
     assert re.search(
         r"the training loss is nan from step \d+ of epoch|validation loss is nan after", done.stderr
     )
@@ -49,7 +49,7 @@ def test_loss_that_is_no_number_names_step_rate_and_scale_and_keeps_the_last_goo
 
 
 def test_graph_counts_the_steps_before_the_first_loss_that_is_nan():
-    """Though Paddle's ReLU makes 0 of it, and the loss stays an ordinary number."""
+    """Even though Paddle's ReLU turns NaN into 0, so that the loss itself stays finite."""
     given = plan({"train": {"layout": "NCHW"}})
     built = training_graph.build(given, lambda step: 0.01)
     executor = paddle.static.Executor(paddle.CPUPlace())

@@ -1,4 +1,4 @@
-"""Two at once: refused or one after the other; different runs go side by side."""
+"""Two at once: refused, or one after the other; different runs work side by side."""
 
 import multiprocessing
 import signal
@@ -22,7 +22,7 @@ def folder(tmp_path):
     make_images(tmp_path / "images")
     for run in "ab":
         (tmp_path / f"{run}.yaml").write_text(yaml.safe_dump({**CONFIG, "run": run}))
-    slow = merged(CONFIG, {"run": "slow", "train": {"epochs": 150}})  # outlives Snakemake's start
+    slow = merged(CONFIG, {"run": "slow", "train": {"epochs": 150}})  # outlasts Snakemake's start
     (tmp_path / "slow.yaml").write_text(yaml.safe_dump(slow))
     return tmp_path
 

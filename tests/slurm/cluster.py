@@ -1,7 +1,7 @@
 """A real SLURM on this machine: a controller and two nodes, in a folder of its own, without root.
 
-The nodes are processes on ports of their own that claim more cores than there are, and a GPU each
-that is none. Nothing outside of the folder is read, changed or stopped.
+The nodes are processes on ports of their own; each claims more cores than there are, and a fake
+GPU. Nothing outside the folder is read, changed or stopped.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CORES, MEMORY_MB = 16, 128_000  # of each node
 COMMANDS = ("sbatch", "scancel", "scontrol", "sinfo", "squeue", "srun")
 DAEMONS = ("slurmctld", "slurmd")
 PARTITION, ACCOUNT = "batch", "project"
-# Debian has slurmctld and slurmd in /usr/sbin, which not everybody has on the path.
+# Debian has slurmctld and slurmd in /usr/sbin, which is not on everybody's path.
 SEARCHED = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
 CONFIGURATION = """
@@ -67,7 +67,7 @@ NODE = (
 
 
 def lacking() -> str:
-    """What of SLURM is not installed here; "" if nothing is."""
+    """Which parts of SLURM are not installed here; "" if none is missing."""
     missing = [name for name in (*DAEMONS, *COMMANDS) if not shutil.which(name, path=SEARCHED)]
     return f"SLURM is not installed (no {', '.join(missing)})" if missing else ""
 
@@ -147,11 +147,11 @@ class Cluster:
         return done.stdout.split()
 
     def fail_node(self, node: str) -> None:
-        """The node loses its power: all its processes are gone at once, and SLURM is told so."""
+        """The node loses power: all its processes are gone at once, and SLURM is told so."""
         daemon = self._daemons.pop(node)
         daemon.kill()
         lost = [p for p in self._steps() if p.info["environ"].get("SLURMD_NODENAME") == node]
-        # First those that would tell the controller that the others have ended.
+        # First kill those that would tell the controller that the others have ended.
         managers = [process.parent() for process in lost]
         for process in [p for p in managers if p and p.name().startswith("slurmstepd")]:
             _kill(process)
@@ -202,7 +202,7 @@ class Cluster:
         return [dict(re.findall(r"(\S+?)=(\S*)", line)) for line in lines]
 
     def wait(self, condition, what: str, seconds: float = 60):
-        """Wait until ``condition()`` is true, and return what it gave."""
+        """Wait until ``condition()`` is true, and return its value."""
         until = time.monotonic() + seconds
         while not (result := condition()):
             assert time.monotonic() < until, f"no {what} within {seconds} s\n{self.logs()}"
@@ -210,7 +210,7 @@ class Cluster:
         return result
 
     def logs(self) -> str:
-        """The last lines of what the daemons said."""
+        """The last lines that the daemons printed."""
         paths = [*self.folder.glob("*.log"), *self.folder.glob("*.out")]
         return "\n".join(f"{p.name}: {p.read_text()[-1500:]}" for p in sorted(paths))
 

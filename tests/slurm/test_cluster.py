@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.skipif(bool(LACKING), reason=LACKING or "it is here"),
 ]
 
-# One backend and batch size: 11 jobs of SLURM for the whole chain.
+# One backend and batch size: 13 SLURM jobs for the whole workflow.
 SMALL = {
     "run": "tiny",
     "data": {"root": "my images"},
@@ -34,7 +34,7 @@ SMALL = {
 }
 DENSE = Path("results/tiny/dense/model.pdparams")
 LONG = {"train": {"epochs": 120}}
-# As many images a step as in one process, from two.
+# Two processes, with as many images in a step as one process has.
 PAIRS = {"train": {"epochs": 60, "batch_size": 4}}
 PROFILE = ROOT / "profiles" / "slurm" / "config.yaml"
 HASTE = ("--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "10")
@@ -83,7 +83,7 @@ def submitted(cluster, folder, *arguments) -> subprocess.Popen:
 
 
 def on_cluster(cluster, folder, *arguments, status=0) -> str:
-    """What Snakemake says when it has run the workflow on the cluster."""
+    """Run the workflow on the cluster and return Snakemake's messages."""
     running = submitted(cluster, folder, *arguments)
     said, _ = running.communicate(timeout=300)
     assert running.returncode == status, said + cluster.logs()
@@ -95,7 +95,7 @@ def jobs_of(cluster, folder) -> list[dict[str, str]]:
     return [job for job in cluster.jobs() if job["WorkDir"] == str(folder)]
 
 
-# --- the whole chain ---
+# --- the whole workflow ---
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ def test_independent_work_runs_side_by_side_and_benchmarks_alone(cluster, chain)
 
 
 class Interval:
-    """When a job ran, and of which rule it was."""
+    """When a job ran, and which rule it belongs to."""
 
     def __init__(self, job):
         self.job, self.rule = job, job["Comment"]
@@ -169,9 +169,9 @@ class Interval:
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory):
-    """A folder in which all is done that the dense training needs, and its undisturbed result."""
+    """A folder with all that the dense training needs, and its weights when undisturbed."""
     folder = configured(tmp_path_factory.mktemp("begun") / "work", LONG)
-    locally(folder, "--until", "dataset")
+    locally(folder, "--until", "prepare_dataset")
     whole = tmp_path_factory.mktemp("whole") / "work"
     shutil.copytree(folder, whole)
     locally(whole, DENSE)
@@ -179,7 +179,7 @@ def begun(tmp_path_factory):
 
 
 class Disturbed:
-    """A dense training on the cluster to which something happens, once it has a checkpoint."""
+    """A dense training on the cluster that is disturbed once it has a checkpoint."""
 
     def __init__(self, cluster, folder, begun, *arguments):
         self.cluster, self.folder = cluster, folder
@@ -206,7 +206,7 @@ class Disturbed:
         """The weights, the jobs that it took, and what Snakemake said."""
         said, _ = self.running.communicate(timeout=300)
         assert self.running.returncode == 0, said + self.cluster.logs()
-        log = self.folder / "results" / "tiny" / "logs" / "dense.log"
+        log = self.folder / "results" / "tiny" / "logs" / "train_dense.log"
         assert "resuming at epoch" in log.read_text()
         record = json.loads((self.folder / DENSE).with_name("train.json").read_text())
         assert record["resumed"] >= 1
@@ -222,12 +222,12 @@ def put_back(run):
 
 
 def halted(run):
-    """It hangs until SLURM, which counts in minutes, goes on with it by a signal, or ends it."""
+    """Halt it until SLURM, which counts in minutes, signals or ends it."""
     for process in run.processes():
         process.send_signal(signal.SIGSTOP)
 
 
-# Name: what happens, options of Snakemake, and the number of jobs that it takes.
+# Name: what happens, options for Snakemake, and the number of jobs needed.
 MINUTES = ("--set-resources", "train_dense:runtime=attempt * 2 - 1")
 EVENTS = {
     "time_limit": (halted, MINUTES, 2),
@@ -243,7 +243,7 @@ EVENTS = {
 
 @pytest.fixture(scope="module")
 def together(cluster, chain, begun, tmp_path_factory):
-    """What most of the tests below wait for, some of it at a time: name → its future."""
+    """The runs that most tests below wait for, several at a time: name → its future."""
     base = tmp_path_factory.mktemp("together")
 
     def disturb(name):
@@ -280,7 +280,7 @@ def train_on_two_nodes(cluster, base, begun):
     configured(spread, PAIRS, {"hardware": {"nodes": 2}})
     run = Disturbed(cluster, base / "nodes", spread)
     nodes = run.job()["NumNodes"]
-    # What SLURM does before the time is over
+    # What SLURM does shortly before the time limit
     cluster.run("scancel", "--signal=USR1", run.job()["JobId"])
     locally(one, DENSE)
     _, jobs, _ = run.end()
@@ -288,7 +288,7 @@ def train_on_two_nodes(cluster, base, begun):
 
 
 def test_two_nodes_equal_one(together):
-    """They are even told that their time is up, go back into the queue and go on."""
+    """The two are even told that their time is nearly up; they are requeued and resume."""
     spread, one, nodes, (job,) = together["nodes"].result()
     assert nodes == "2" and int(job["Restarts"]) == 1
     assert (spread / DENSE).read_bytes() == (one / DENSE).read_bytes()
@@ -304,7 +304,7 @@ def ask_for_a_gpu(cluster, folder, begun):
 
 
 def test_gpu_rules_ask_for_gpus_and_a_failed_one_shows_its_error_and_log(together):
-    """The stand-in for a GPU is none, and the training says so."""
+    """The fake GPU is not a real one, and the training says so."""
     said, (job,) = together["gpu"].result()
     assert job["TresPerJob"] == "gres:gpu:1"
     assert "error: hardware.device is gpu, but nvidia-smi finds no GPU" in said
@@ -313,7 +313,7 @@ def test_gpu_rules_ask_for_gpus_and_a_failed_one_shows_its_error_and_log(togethe
 
 def test_a_node_that_fails(cluster, together, begun, tmp_path):
     for future in together.values():
-        future.exception()  # after the others, whose jobs it would end
+        future.exception()  # wait for the others, whose jobs it would end
     run = Disturbed(cluster, tmp_path / "work", begun[0])
     node = run.job()["NodeList"]
     cluster.fail_node(node)

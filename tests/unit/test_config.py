@@ -163,7 +163,7 @@ def test_a_stage_holds_what_it_declares_and_nothing_else():
 
 
 def test_no_default_stands_in_for_a_key_that_was_not_handed_over():
-    """What the workflow hands over is all that a stage declares, so nothing is refilled."""
+    """The workflow passes on all that a stage declares, so no default is filled in."""
     whole = config.validated({"train": {"epochs": 7, "warmup_epochs": 1}})
     for name in stages.STAGES:
         handed = json.loads(stages.settings(name, whole))

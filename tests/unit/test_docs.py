@@ -1,4 +1,4 @@
-"""Pages are true where they state defaults and lists."""
+"""What pages state about defaults and lists is true."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The doctor's verdicts, tried with the facts of machines that are not here."""
+"""The doctor's verdicts on made-up machines."""
 
 import json
 import struct
@@ -73,11 +73,11 @@ def test_hopper_with_the_packaged_paddle():
     assert "no code for NVIDIA H100" in found["PaddlePaddle"]
     assert "compute capability 9.0" in found["PaddlePaddle"]
     assert "tensorrt_sparse do not need it" in found["PaddlePaddle"]
-    # With auto the CPU trains, and one is told.
+    # With auto, training is on the CPU, and the doctor says so.
     findings = judged(replace(GPU, gpus=[H100]), TENSORRT[:2])
     assert [f.subject for f in findings if f.status == doctor.NOTE] == ["PaddlePaddle"]
     assert findings[-1].found.startswith("CPU")
-    # A build with PTX runs on what comes later.
+    # A build with PTX runs on later GPUs.
     assert problems(replace(GPU, gpus=[H100], paddle_ptx={(8, 0)}), device="gpu") == {}
 
 
@@ -189,7 +189,7 @@ def test_gpus_that_a_batch_system_allows(tmp_path, monkeypatch, visible, found):
 
 
 def test_threads_are_those_of_what_will_be_used(tmp_path, monkeypatch):
-    """GPUs that PaddlePaddle cannot use leave the processor's threads alone."""
+    """GPUs that PaddlePaddle cannot use do not change the number of CPU threads."""
     monkeypatch.setattr(hardware, "gpus", lambda: [A100] * 4)
     monkeypatch.setattr(hardware, "paddle_cuda", lambda: None)
     monkeypatch.setattr(hardware, "cores", lambda: 16)
@@ -243,7 +243,7 @@ def test_code_for_gpus_is_read_from_the_library_itself(tmp_path):
 
 
 def test_the_packaged_library():
-    """The PaddlePaddle that is installed here: one for CPUs has no code, the other no PTX."""
+    """The installed PaddlePaddle: the CPU build has no GPU code, the GPU build no PTX."""
     code, ptx = fatbin.architectures(hardware.paddle_library())
     assert (code, ptx) == ((PACKAGED if hardware.paddle_cuda() else set()), set())
 
@@ -260,7 +260,7 @@ def test_doctor_prints_the_table_and_says_what_to_do():
 
 
 def test_doctor_looks_at_the_environment_of_the_jobs(tmp_path):
-    """hardware.environment names another Python; this stand-in says what it is given."""
+    """hardware.environment names another Python; this stand-in prints how it is called."""
     python = tmp_path / "env" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.write_text('#!/bin/sh\necho "libraries $LD_LIBRARY_PATH program $1"\n')

@@ -1,4 +1,4 @@
-"""Pages that are made from the code are those that lie in the repository."""
+"""The generated pages in the repository are up to date with the code."""
 
 import re
 
@@ -14,7 +14,7 @@ def test_page_is_current(path):
 
 
 def test_every_default_in_the_page_is_allowed():
-    """A table whose defaults the schema itself would refuse could not be right."""
+    """A table with a default that the schema itself refuses could not be right."""
     from twofour import config
 
     import jsonschema

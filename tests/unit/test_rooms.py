@@ -1,4 +1,4 @@
-"""The house: which room may use which, and that nothing happens when a module is loaded."""
+"""Layers of the package: what may import what, and that importing has no side effects."""
 
 import ast
 import subprocess
@@ -8,7 +8,7 @@ from twofour.system import codehash
 
 import pytest
 
-# Each may use those before it. Names of things stand between them, and what puts all together last.
+# Each may import those before it; artifacts and models only define names. TOP combines them all.
 ORDER = ("system", "artifacts", "models", "network", "data", "sparse", "train", "deploy", "report")
 TOP = {"config", "stages", "doctor", "command", "pages"}
 MODULES = sorted(
@@ -40,7 +40,7 @@ def test_imports_go_round_in_no_circle():
         m: {u for u in codehash.imports(codehash.file_of(m)) if u and not m.startswith(f"{u}.")}
         for m in known
     }
-    # A package's own __init__ may load its modules, and they their neighbours.
+    # A package's own __init__ may import its modules, and these their siblings.
     packages = {m for m in known if any(other.startswith(f"{m}.") for other in known)}
     waiting = {m: used - packages - {m} for m, used in uses.items()}
     while waiting:
@@ -50,7 +50,7 @@ def test_imports_go_round_in_no_circle():
 
 
 def test_a_module_does_nothing_when_it_is_loaded():
-    """At the top stand a docstring, imports, names, functions, classes and loops for tables."""
+    """Module level has only docstring, imports, names, functions, classes, loops for tables."""
     harmless = (
         *(ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign),
         *(ast.For, ast.If),
@@ -63,7 +63,7 @@ def test_a_module_does_nothing_when_it_is_loaded():
 
 
 def test_the_configuration_loads_no_heavy_library():
-    """Every program and each start of Snakemake load it."""
+    """Every program loads it, and so does every start of Snakemake."""
     heavy = ("paddle", "nvidia.dali", "pandas", "matplotlib", "onnx", "onnxruntime", "openvino")
     code = f"import sys, twofour.stages; print([n for n in {heavy!r} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

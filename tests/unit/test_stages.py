@@ -1,6 +1,6 @@
 """What reruns when: which stages see which key, and which modules decide what they make.
 
-All that follows from a stage reruns with it, which is Snakemake's part (tests/workflow).
+Everything downstream of a stage reruns too, which is up to Snakemake (tests/workflow).
 """
 
 import sys
@@ -22,7 +22,7 @@ LISTS = {"prepare_dataset"}
 DEPLOYED = {"compare", "plot", "report"}
 
 KEYS = {
-    "run": ("other", set()),  # names another folder
+    "run": ("other", set()),  # changes only the folder
     "seed": (7, {"prepare_dataset", "train", "permute"}),
     "data.source": ("ilsvrc2012", LISTS),
     "data.root": ("elsewhere", {*LISTS, "unpack_imagenet"}),
@@ -61,7 +61,7 @@ KEYS = {
     "sparsity.algorithm": ("mask_2d_best", {"list_models"}),
     "sparsity.include": (["layer*"], CHOICE),
     "sparsity.exclude": (["stem.conv.weight"], CHOICE),
-    "sparsity.permute": (True, set()),  # decides which rules there are
+    "sparsity.permute": (True, set()),  # changes which rules exist
     "sparsity.require_learnt": (False, CHOICE),
     "deploy.backends": (["paddle"], DEPLOYED),
     "deploy.precisions": (["fp32", "bf16"], DEPLOYED),
@@ -104,7 +104,7 @@ def test_changed_key_is_seen_by_exactly_its_stages(key):
 TRAINING = {"train"}
 INFERENCE = {"train", "permute", "reference", "export"}
 MODULES = {
-    # plumbing
+    # plumbing, which does not affect results
     "system.progress": set(),
     "system.cli": set(),
     "system.errors": set(),
@@ -121,7 +121,7 @@ MODULES = {
     "train.settings": set(),
     "config": set(),
     "stages": set(),
-    # what decides
+    # what affects results
     "train.loop": TRAINING,
     "train.state": TRAINING,
     "train.updater": TRAINING,

@@ -39,14 +39,14 @@ def test_two_processes_and_a_log_where_the_readme_says(tmp_path):
     assert json.loads((results / "dense" / "train.json").read_text())["processes"] == 2
     assert "epoch 2/2" in (results / "logs" / "train_dense.log").read_text()
     assert sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")) == [
-        *("config.yaml", "my images", "results")  # nothing else is left lying about
+        *("config.yaml", "my images", "results")  # nothing else is left behind
     ]
     assert planned(run(folder, DENSE, "-n")) == set()
 
 
 @pytest.fixture
 def environment(tmp_path):
-    """A folder that looks like an environment, and notes what its Python is asked to run."""
+    """A folder that looks like an environment, and records what its Python is asked to run."""
     folder = tmp_path / "other environment"
     (folder / "bin").mkdir(parents=True)
     python = folder / "bin" / "python"
@@ -65,7 +65,7 @@ def test_only_jobs_that_may_use_a_gpu_run_in_its_environment(tmp_path, environme
     assert names[:2] == ["doctor.py", "train.py"] and names[-1] == "evaluate.py"
     assert sorted(names[2:-1]) == ["build.py", "reference.py"]  # side by side
     assert all(path.startswith(f"{environment}/lib/cuda") for _, path in used)
-    assert all("" not in path.split(":") for _, path in used)  # an empty one is the current folder
+    assert all("" not in path.split(":") for _, path in used)  # empty: the current folder
 
 
 def test_missing_files_of_the_configuration_stop_before_anything_runs(tmp_path):
@@ -103,7 +103,7 @@ def test_imagenet_from_its_archives(tmp_path):
     found = lists.read(tmp_path / "results" / "small" / "dataset")
     assert found.classes == [f"{w} {WORDS[w]}" for w in sorted(WORDS)]
     assert planned(run(tmp_path, target, "-n")) == set()
-    # The images are no output: they stay when the record of them is made again.
+    # The images are not an output: they stay when their record is made again.
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "ilsvrc/images").rglob("*.JPEG")}
     run(tmp_path, target, "--forcerun", "unpack_imagenet")
     assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "ilsvrc/images").rglob("*.JPEG")}

@@ -1,4 +1,4 @@
-"""Another workflow imports ours, from a folder and from a git repository, and stays as it was."""
+"""Another workflow imports ours, from a folder or a git repository, and is not affected by it."""
 
 import os
 import shutil
@@ -35,7 +35,7 @@ rule mine:
 
 
 def importing(folder, source):
-    """A workflow of its own in ``folder`` that imports ours from ``source``."""
+    """A separate workflow in ``folder`` that imports ours from ``source``."""
     folder.mkdir()
     make_images(folder / "my images", count=8)
     settings = merged(TINY, {"run": "tiny", "data": {"root": "my images"}, "train": {"epochs": 1}})
@@ -59,7 +59,7 @@ def run(folder, *arguments):
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
-    """What is in the working tree, as a commit of a git repository."""
+    """The working tree as a commit of a git repository."""
     folder = tmp_path_factory.mktemp("repository")
     for name in ("workflow", "envs"):
         ignored = shutil.ignore_patterns("__pycache__")
@@ -80,11 +80,11 @@ def test_another_workflow_imports_this_one(kind, tmp_path, repository):
     assert ran == {"twofour_prepare_dataset", "twofour_train_dense", "mine"}
     assert (folder / "results" / "tiny" / "dense" / "train.json").is_file()
     path, *leaked = (folder / "mine.txt").read_text().splitlines()
-    assert path == os.environ["PATH"]  # nothing of ours before the commands of its rules
+    assert path == os.environ["PATH"]  # ours does not change the path of its rules
     assert leaked == ["tied:"]
     assert run(folder, "-n") == set()
     # A key of the importing workflow is none of ours.
     assert run(folder, "-n", "--config", "train=5") == set()
-    # The whole chain can be asked for by the name of our target.
+    # The whole workflow can be requested by the name of our target.
     wanted = run(folder, "-n", "twofour_all")
     assert {"twofour_train_sparse", "twofour_compare", "twofour_report"} <= wanted

@@ -58,14 +58,14 @@ ARTIFACTS = [
 
 
 def test_snakemake_notes_little_of_each_output(run):
-    """It reads all of that at each start; the conda file alone would be 200 KB of each."""
+    """It reads all records at each start; the conda file alone would add 200 KB to each."""
     records = list((run / ".snakemake" / "metadata").iterdir())
     assert len(records) > 30
     assert max(record.stat().st_size for record in records) < 30_000
 
 
 def test_conda_files_are_used_where_snakemake_is_asked_for_them(run, tmp_path):
-    """With what conda answers when Snakemake asks about it; none is installed here."""
+    """With a stand-in that answers Snakemake as conda does; none is installed here."""
     answer = {
         "conda_version": "24.7.1",
         "platform": "linux-64",
@@ -180,12 +180,12 @@ def test_each_file_was_checked_and_folding_keeps_the_pattern(run, tmp_path):
         config.enable_save_optim_model(True)
         inference.create_predictor(config)
         folded = check.check(check.read(tmp_path / model).layers)
-        assert {v.operator for v in folded} >= {"fused_conv2d"}  # it did fold
+        assert {v.operator for v in folded} >= {"fused_conv2d"}  # folding took place
         assert sum(v.eligible and v.broken == 0 for v in folded) == 16
 
 
 def test_a_filled_zero_stops_before_anything_is_built(run, tmp_path):
-    """As if a converter had done it: the file is not what sparsity.json promises."""
+    """As if a converter had filled it: the file breaks what sparsity.json promises."""
     results = run / RUN
     state = weights.load(results / "sparse" / "model.pdparams")
     state["layer2.0.conv2.weight"][0, :4, 0, 0] = 1
@@ -232,7 +232,7 @@ def test_second_run_starts_no_job_and_touching_reruns_nothing(run):
     assert planned(run) == set()
 
 
-# What follows from a rule. Which stages see which key and which module: tests/unit/test_stages.py.
+# What is downstream of each rule. Which stages see which key and module: tests/unit/test_stages.py.
 REPORTED = {"record_provenance", "report"}
 COMPARED = {"compare", "plot", *REPORTED}
 MEASURED = {"evaluate", "benchmark", *COMPARED}
@@ -258,7 +258,7 @@ def test_changed_key_reruns_its_stages_and_what_follows(run, changes, expected):
 
 
 def planned_with(run, tmp_path, config, *modules) -> set[str]:
-    """Rules that would run if these modules had another comment, in a copy of the repository."""
+    """Rules that would run if a line were added to these modules, in a copy of the repository."""
     copy = tmp_path / "repository"
     copy.mkdir()
     shutil.copy(ROOT / "Snakefile", copy)
@@ -321,7 +321,7 @@ def test_bad_config_stops_before_anything_runs(run, changes, message):
 
 
 def test_gate_runs_after_the_report_and_the_command_line_sets_it(run):
-    """Snakemake hands over the values inside of --config as texts."""
+    """Snakemake passes the values inside --config as text."""
     done = snakemake(
         run,
         *("--configfile", "config.yaml", "--cores", 2),
@@ -445,7 +445,7 @@ def test_demo_configuration_plans_the_digits(tmp_path):
 
 @pytest.mark.skipif(bool(hardware.gpus()), reason="this machine has a GPU")
 def test_missing_gpu_stops_before_anything_runs(run):
-    """And not after hours of training; a plan can still be made."""
+    """Not after hours of training; a dry run still works."""
     changes = {"run": "gpu", "deploy": {"backends": ["onnxruntime", "tensorrt"]}}
     config = merged(yaml.safe_load((run / "config.yaml").read_text()), changes)
     (run / "gpu.yaml").write_text(yaml.safe_dump(config))

@@ -89,11 +89,11 @@ def test_interrupted_extraction_goes_on_where_it_was(tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == names
     for name in names[:2]:
         assert (folder / name).read_bytes() == train_images("n01440764")[name]
-    assert (folder / names[3]).stat().st_mtime == 1  # it was there, and was left alone
+    assert (folder / names[3]).stat().st_mtime == 1  # it was already there, and was left alone
 
 
 def test_killed_extraction_goes_on(tmp_path):
-    """A real one, killed at several moments, ends with what an undisturbed one makes."""
+    """A real one, killed at several moments, ends with the result of an undisturbed one."""
     root = deliver(tmp_path / "ilsvrc")
     whole = deliver(tmp_path / "whole")
     imagenet.prepare(str(whole), 1)

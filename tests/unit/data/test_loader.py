@@ -115,7 +115,7 @@ def test_shard_of_one_is_the_plain_loader_and_crops_differ_between_shards(paths,
     assert same(
         drain(loader(paths, tiny).epoch()), drain(loader(paths, tiny, shard=0, shards=1).epoch())
     )
-    # The same image in two shards' hands would be cropped otherwise.
+    # Two shards crop the same image differently.
     one, other = (loader(paths[:8] * 2, tiny, shard=i, shards=2) for i in range(2))
     a, b = (next(iter(run.epoch())) for run in (one, other))
     assert not (a[0] == b[0]).all()

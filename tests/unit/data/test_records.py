@@ -42,7 +42,7 @@ def test_changed_new_and_removed_files(tmp_path, decoded):
     folder = root / "train" / "bright"
     one, two = sorted(folder.iterdir())[:2]
     one.write_bytes(one.read_bytes()[:200])
-    os.utime(two, ns=(1, 1))  # its content might be another
+    os.utime(two, ns=(1, 1))  # its content might have changed
     (folder / "new.jpg").write_bytes(two.read_bytes())
     (root / "val" / "bright" / "image 00.jpg").unlink()
     verdicts = dict(zip((e.path for e in dataset.scan(str(root))), check(root, tmp_path / "out")))

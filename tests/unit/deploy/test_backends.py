@@ -1,4 +1,4 @@
-"""Backends: what they are asked for, what they refuse, and what TensorRT's log says."""
+"""Backends: which are used and where, what they refuse, and what TensorRT's log says."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ BACKENDS = backends.NAMES
 NO_GPU = not hardware.gpus()
 
 
-# --- cases and places ---
+# --- cases and devices ---
 
 
 @pytest.mark.parametrize("name", BACKENDS)
@@ -27,7 +27,7 @@ def test_every_backend_has_the_whole_protocol(name):
     module = backends.module(name)
     about = backends.about(name)
     assert all(callable(getattr(module, f)) for f in ("require", "identity", "build", "load"))
-    assert bool(about.note) != about.sparse_kernels  # dense kernels are always said
+    assert bool(about.note) != about.sparse_kernels  # dense kernels are always noted
 
 
 def test_backends_are_used_in_the_precisions_that_they_have():
@@ -133,7 +133,7 @@ LOG_8_NONE = [
     "[TensorRT] INFO: (Sparsity) Layers eligible for sparse math: Conv_0",
     "[TensorRT] INFO: (Sparsity) TRT inference plan picked sparse implementation for layers:",
 ]
-# The form of TensorRT 10; the first two lines are of an earlier pass of the builder.
+# The format of TensorRT 10; the first two lines are from an earlier pass of the builder.
 LOG_10 = [
     "(Sparsity) Found 1 layer(s) eligible to use sparse tactics: conv9",
     "(Sparsity) Chose 1 layer(s) using sparse tactics: conv9",
@@ -199,7 +199,7 @@ def test_layers_of_the_network_from_fused_names():
     assert sparsity_log.sparse_layers({}, layers) is None
 
 
-# --- an artifact of another machine ---
+# --- an artifact from another machine ---
 
 
 @pytest.fixture
@@ -245,7 +245,7 @@ def test_build_for_another_machine_is_built_again_and_kept(exported, tmp_path, m
     (again,) = out.glob("*/build.json")
     stamp = again.stat().st_mtime_ns
     assert build.load(exported, out, machine)[1] == json.loads(again.read_text())
-    assert again.stat().st_mtime_ns == stamp  # made once
+    assert again.stat().st_mtime_ns == stamp  # built only once
 
     monkeypatch.setattr(onnxruntime, "identity", lambda _: {"gpu": "A100"})
     assert build.load(exported, out, machine)[1] == first

@@ -1,4 +1,4 @@
-"""Our side of the TensorRT backend, run against stand-ins: what a GPU does is for tests/gpu."""
+"""Our side of the TensorRT backend, run against stand-ins; tests/gpu covers the GPU itself."""
 
 import json
 import sys
@@ -33,7 +33,7 @@ def library(request, monkeypatch):
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """A tiny network, exported as the pipeline does it."""
+    """A tiny network, exported as the pipeline does."""
     from twofour import config
     from twofour.deploy import export
     from twofour.network import graph
@@ -77,7 +77,7 @@ def test_outputs_are_those_of_the_onnx_file_for_every_batch(library, exported, t
     predict, _ = build.load(exported, tmp_path, MACHINE)
     cpu = hardware.Machine("cpu", "some CPU", 1)
     reference = backends.module("onnxruntime").load(exported, tmp_path, "fp32", cpu)
-    for count in (5, 1, 7, 3, 5, 2):  # exact engines and the ranged one, there and back
+    for count in (5, 1, 7, 3, 5, 2):  # back and forth between exact engines and the ranged one
         np.testing.assert_allclose(predict(images(count)), reference(images(count)), rtol=1e-5)
         assert predict.device_seconds > 0
     with pytest.raises(TwoFourError, match="no engine was built for a batch of 8 images"):
@@ -93,7 +93,7 @@ def test_a_batch_is_copied_run_between_two_events_and_waited_for(library, export
     first = predict(images(5))
     kept = first.copy()
     predict(images(5) + 1)
-    assert np.array_equal(first, kept)  # the caller's array is no buffer of ours
+    assert np.array_equal(first, kept)  # the caller's array is not one of our buffers
 
 
 def test_engines_follow_the_profiles_and_the_precision(library, exported, tmp_path):
@@ -157,7 +157,7 @@ def test_timings_are_kept_for_the_next_build(library, exported, tmp_path):
 
 
 def test_engines_for_other_batches_do_not_stay(library, exported, tmp_path):
-    """They would be of an older model, and be taken for batches that they fit best."""
+    """They would be from an older model, and be chosen for batches that they fit best."""
     build.build("tensorrt", "fp32", exported, tmp_path, MACHINE, profiles.make([3], 9))
     made(exported, tmp_path)
     assert not (tmp_path / "bs3.engine").exists()

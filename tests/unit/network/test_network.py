@@ -18,7 +18,7 @@ def resnet(classes=1000, **changes):
 
 @pytest.mark.parametrize(
     ("name", "parameters"),
-    # torchvision's documented numbers of parameters
+    # torchvision's documented parameter counts
     [
         ("resnet18", 11689512),
         ("resnet34", 21797672),
@@ -112,7 +112,7 @@ def test_he_initialisation():
 
 
 def test_weight_decay_spares_batch_norm_and_nothing_else():
-    """With gradients of zero (constant loss) an update shows the decay alone."""
+    """With zero gradients (a constant loss) an update shows only the weight decay."""
     given = plan(classes=3)
     network, built = given.network, training_graph.build(given, lambda s: 0.1)
     decayed = {

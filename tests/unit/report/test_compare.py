@@ -1,4 +1,4 @@
-"""The words under the table follow from the table."""
+"""The text below the table follows from the table."""
 
 from twofour import models
 from twofour.report import compare

@@ -1,4 +1,4 @@
-"""The independent checker on files of all kinds, whole, broken, foreign and damaged."""
+"""The independent checker on files of all kinds: sparse, not sparse, foreign and damaged."""
 
 import json
 
@@ -88,7 +88,7 @@ def test_onnx_weights_behind_other_nodes(tmp_path):
         helper.make_node("Conv", ["x", "d"], ["a"]),
         helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["dq"]),
         helper.make_node("Conv", ["a", "dq"], ["b"]),
-        helper.make_node("Conv", ["b", "x"], ["y"]),  # no weight: it depends on the input
+        helper.make_node("Conv", ["b", "x"], ["y"]),  # not a weight: it depends on the input
     ]
     tensors = {"q": quantised, "scale": np.float32(0.1), "zero": np.uint8(3)}
     found = verdicts(onnx_file(tmp_path / "m.onnx", nodes, tensors))

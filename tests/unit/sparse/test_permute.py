@@ -1,4 +1,4 @@
-"""Channel permutation: the function stays, the kept magnitude rises, the search is bounded."""
+"""Channel permutation: same function, more magnitude kept, and a search that is bounded."""
 
 import itertools
 

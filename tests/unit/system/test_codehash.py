@@ -1,4 +1,4 @@
-"""What decides the outcome of a stage, read from its imports."""
+"""Which modules decide the outcome of a stage, read from its imports."""
 
 import ast
 
@@ -22,7 +22,7 @@ def deciding(stage: str, *modules: str) -> set[str]:
 
 
 def test_what_decides_the_bits_of_a_training():
-    """The whole list: a module that appears here or vanishes is to be thought about."""
+    """The whole list, so that adding or removing a module is a deliberate decision."""
     assert deciding("train") == {
         *("train.loop", "train.plan", "train.state", "train.feeder", "train.updater"),
         *("train.training_graph", "train.amp", "train.recipe", "train.parallel"),

@@ -1,4 +1,4 @@
-"""Weights, masks, checkpoints, sources and the atomic writing below them."""
+"""Weights, masks, checkpoints, sources and the atomic writing underneath."""
 
 import json
 import pickle

@@ -1,4 +1,4 @@
-"""Worker processes: their order, and that they never outlive or outwait their parent."""
+"""Worker processes: their order, and that they neither outlive their parent nor hang."""
 
 import os
 import shutil

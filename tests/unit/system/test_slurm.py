@@ -1,4 +1,4 @@
-"""What of SLURM needs no SLURM: a stand-in for scontrol answers."""
+"""The part of the SLURM support that needs no SLURM: a stand-in for scontrol answers."""
 
 import json
 import os
@@ -28,7 +28,7 @@ esac
 
 @pytest.fixture
 def scontrol(tmp_path, monkeypatch):
-    """Puts a stand-in on the path; returns what it has been asked."""
+    """Puts a stand-in on the path; returns a function that lists the calls it has had."""
 
     def make(address="127.0.0.1", requeue="exit 0", age=300):
         path = tmp_path / "bin" / "scontrol"
@@ -48,7 +48,7 @@ def test_nodes_are_asked_for_by_srun(monkeypatch):
     with pytest.raises(TwoFourError, match=r"hardware\.nodes is 2, but this is not a SLURM job"):
         slurm.on_each_node(2, "train.py", [])
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    monkeypatch.setenv(TIED, "4711")  # of another machine
+    monkeypatch.setenv(TIED, "4711")  # from another machine
     command, environment = slurm.on_each_node(2, "train.py", ["--out", "x y"])
     assert command[:4] == ["srun", "--nodes=2", "--ntasks=2", "--ntasks-per-node=1"]
     assert command[-4:] == [sys.executable, "train.py", "--out", "x y"]

@@ -1,4 +1,4 @@
-"""Mixed precision, tested on the program itself: no GPU is needed to see what would run how."""
+"""Mixed precision, tested on the program itself: no GPU is needed to see its types."""
 
 from twofour.network import scope
 from twofour.sparse import asp
@@ -30,7 +30,7 @@ def built(precision, group=None, sparse=SPARSE, accumulation=1, **train):
 
 
 def kinds(main, op_type, slot, output=False):
-    """Types of what all operators of a kind read (or write) in a slot."""
+    """Data types that all operators of a kind read (or write) in a slot."""
     block = main.global_block()
     ops = [op for op in block.ops if op.type == op_type]
     assert ops, op_type
@@ -78,7 +78,7 @@ def test_loss_scaling(precision, dynamic, expected):
     assert found == expected
     assert (step.loss_scale is not None) == expected[0]
     if expected[0]:
-        assert step.loss_scale in step.state  # so that a resumed training goes on with it
+        assert step.loss_scale in step.state  # so that a resumed training continues with it
         executor = paddle.static.Executor(paddle.CPUPlace())
         step.start(executor, paddle.CPUPlace())
         assert scope.read([step.loss_scale])[step.loss_scale] == [64]
@@ -101,7 +101,7 @@ def test_masking_follows_the_update(precision):
 
 
 def test_masks_hold_on_master_weights_in_pure_fp16():
-    """What follows the updates, run alone: an fp16 update cannot run on a CPU, its masking can."""
+    """Only the operators after the updates run: fp16 updates cannot run on a CPU, masking can."""
     step = built("pure_fp16")
     place = paddle.CPUPlace()
     executor = paddle.static.Executor(place)
@@ -157,7 +157,7 @@ def test_tf32_is_told_apart_from_fp32():
 
 @pytest.mark.skipif(CUDA, reason="this PaddlePaddle knows by itself what runs in fp16")
 def test_silent_fp32_does_not_pass_for_mixed_precision(monkeypatch):
-    """As PaddlePaddle does by itself on a CPU: it believes that nothing can run in fp16."""
+    """PaddlePaddle falls back to fp32 by itself where it finds no operator for fp16 (CPUs)."""
     monkeypatch.setattr(amp, "OPERATORS", set())
     assert built("amp_fp16").precision == "fp32"
 

@@ -43,7 +43,7 @@ def moved(network):
 
 
 def test_accumulated_gradients_are_averaged_not_summed():
-    """The same batch three times is that batch once."""
+    """The same batch three times gives the update of that batch once."""
     step, executor, network = step_program()
     executor.run(step.main, feed=batch())
     once = moved(network)
@@ -99,7 +99,7 @@ def test_averaged_weights_are_what_is_saved_and_stay_sparse(prepared, pruned, tm
     train(prepared, tmp_path / "plain", {"train": {"epochs": 4}}, start=pruned)
     averaged, plain = (weights.load(tmp_path / n / "model.pdparams") for n in ("averaged", "plain"))
     assert any((averaged[n] != plain[n]).any() for n in plain)
-    # The training itself is the same: only what is taken from it differs.
+    # The training itself is the same: only the weights taken from it differ.
     assert (
         rows(tmp_path / "averaged").split("\n")[1].split(",")[2]
         == (rows(tmp_path / "plain").split("\n")[1].split(",")[2])
@@ -163,7 +163,7 @@ def test_resumed_equals_uninterrupted_with_all_extras(prepared, tmp_path):
 
 @pytest.mark.parametrize("accumulation", [1, 2])
 def test_both_layouts_compute_the_same(accumulation):
-    """Same weights, same batches, images transposed; oneDNN computes both, and nothing else one."""
+    """Same weights and batches, images transposed: oneDNN in both, against NCHW without oneDNN."""
     losses = {}
     for case in ("NCHW", "NHWC", "plain"):
         layout = "NCHW" if case == "plain" else case

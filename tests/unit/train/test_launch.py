@@ -1,4 +1,4 @@
-"""Starting a training's processes: how they are told to stop, and what is made of their ends."""
+"""Starting a training's processes: how they are told to stop, and how their exits are explained."""
 
 import signal
 

@@ -21,7 +21,7 @@ import pytest
 from conftest import SCRIPTS, TINY, make_images, merged, program
 from plans import plan
 
-# Without the first epochs' high rate, so that rounding differences do not grow.
+# Without the high learning rate of the first epochs, so that rounding differences do not grow.
 ONE = {"train": {"batch_size": 8, "epochs": 4, "learning_rate": 0.2}}
 HALF = {"train": {"batch_size": 4, "epochs": 4, "learning_rate": 0.2}}
 TWO = {"hardware": {"cpu_processes": 2}}
@@ -65,7 +65,7 @@ def rows(out):
 
 
 def trained(out):
-    """The weights that the optimiser moves: all but the running statistics."""
+    """The weights that the optimiser updates: all but the running statistics."""
     state = weights.load(out / "model.pdparams")
     return {n: w for n, w in state.items() if not n.endswith((".mean", ".variance"))}
 
@@ -86,7 +86,7 @@ def twice(prepared, tmp_path_factory):
 
 
 def test_two_processes_equal_one_that_takes_their_batches_in_turn(two, twice):
-    """Same images, crops and statistics of batches, so only sums of two floats may differ."""
+    """Same images, crops and statistics of batches, so only rounding may differ."""
     np.testing.assert_allclose(rows(two)["train_loss"], rows(twice)["train_loss"], rtol=1e-6)
     assert rows(two)["lr"].tolist() == rows(twice)["lr"].tolist()
     assert rows(two)["images"].tolist() == rows(twice)["images"].tolist() == [40] * 4
@@ -97,14 +97,14 @@ def test_two_processes_equal_one_that_takes_their_batches_in_turn(two, twice):
 
 
 def test_two_processes_learn_as_one_with_the_whole_batch(two, prepared, tmp_path):
-    """Batch norm sees 4 images instead of 8, and other crops, so the curves agree to 0.3 only."""
+    """Batch norm sees 4 images instead of 8, and other crops, so the curves agree only to 0.3."""
     train(prepared, tmp_path, ONE)
     assert rows(tmp_path)["lr"].tolist() == rows(two)["lr"].tolist()
     np.testing.assert_allclose(rows(tmp_path)["train_loss"], rows(two)["train_loss"], atol=0.3)
 
 
 def test_validation_counts_each_image_once_with_uneven_and_empty_parts(tmp_path):
-    """5 images among 3 processes, and 2 among 3: Tally raises if one were missed or seen twice."""
+    """5 images among 3 processes, and 2 among 3: Tally raises if one is missed or seen twice."""
     for count in (5, 2):
         root = make_images(tmp_path / f"images{count}", count=12)
         for folder in (root / "val").iterdir():
@@ -227,7 +227,7 @@ def test_no_process_outlives_the_one_that_started_them(prepared, tmp_path):
 
 
 def test_processes_that_begin_differently_are_refused():
-    """As when a slow file system shows one of them an older checkpoint, or GPUs draw otherwise."""
+    """As if a slow file system showed one an older checkpoint, or GPUs drew other numbers."""
     from twofour.train.state import State
 
     def begun(others):

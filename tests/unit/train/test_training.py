@@ -57,7 +57,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(whole, prepared, tmp_path)
 def test_killed_within_an_epoch_resumes_exactly(whole, prepared, tmp_path):
     out = tmp_path / "killed"
     job = started(prepared, out, LONGER, {"train": {"epochs": 6, "checkpoint_minutes": 1e-6}})
-    job.kill()  # no notice; there is a checkpoint of every step
+    job.kill()  # without warning; there is a checkpoint of every step
     job.communicate()
     assert job.returncode == -signal.SIGKILL
     assert "resuming at epoch" in train(prepared, out, LONGER).stderr
@@ -74,7 +74,7 @@ def test_changed_hyper_parameter_is_not_resumed(dense, prepared, tmp_path):
 
 
 def test_sparse_training_moves_weights_and_keeps_the_pattern(prepared, pruned, tmp_path):
-    """Against a control with a learning rate of (nearly) 0, in which only statistics move."""
+    """Against a control with a learning rate of (nearly) 0, where only statistics change."""
     train(prepared, tmp_path / "sparse", start=pruned)
     train(prepared, tmp_path / "control", {"train": {"learning_rate": 1e-6}}, start=pruned)
     start = weights.load(pruned / "model.pdparams")
