@@ -24,8 +24,8 @@ AGREE_STEPS = {"cpu": 1, "gpu": 16}  # steps after which processes agree on whet
 def train(plan: Plan, dataset: Dataset, start: Start, out: Path) -> dict[str, Any] | None:
     """Train to the end, from the last checkpoint in ``out`` if there is one, and write the results.
 
-    Each process of the plan's group runs this. Returns what train.json holds, or None except
-    in the first process. On SIGINT or SIGTERM it saves at the end of the step and raises
+    Each process of the plan's group runs this. Returns what train.json holds in the first process,
+    and None in the others. On SIGINT or SIGTERM it saves at the end of the step and raises
     Interrupted.
     """
     state = State(plan, dataset, start, out)
