@@ -17,29 +17,35 @@ def main(options) -> None:
     from twofour.sparse import check
 
     listed = check.listed(options.sparsity) if options.sparsity else None
-    report, failed = [], []
+    report, failed, unjudged = [], [], []
     for path in options.file:
         outcome = check.judge(path, listed, options.exclude)
-        print(check.table(outcome))
+        cli.say(check.table(outcome))
         report.append(check.record(outcome))
         failed += [f"{v.name} in {path}" for v in outcome.verdicts if not v.passed]
+        unjudged += [f"{name} in {path} ({why})" for name, why in outcome.unjudged.items()]
         cli.log.info("%s", check.summary(outcome))
-        if outcome.others:
-            cli.log.warning(
-                "%s: not checked, since no known operator reads them: %s",
-                path,
-                ", ".join(outcome.others),
-            )
+        for warning in check.warnings(outcome):
+            cli.log.warning("warning: %s", warning)
     if options.out:
         files.write_json(options.out, report)
     if failed:
-        more = f" and {len(failed) - 3} more" if len(failed) > 3 else ""
         remedy = (
             f"{options.sparsity} says that they are"
             if options.sparsity
             else "name layers that are meant to be dense with --exclude, or give a sparsity.json"
         )
-        raise TwoFourError(f"not 2:4 sparse: {', '.join(failed[:3])}{more}; {remedy}")
+        raise TwoFourError(f"not 2:4 sparse: {_some(failed)}; {remedy}")
+    if unjudged:
+        raise TwoFourError(
+            f"could be a layer's weight, but could not be judged: {_some(unjudged)}; exclude what "
+            "need not be sparse with --exclude"
+        )
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
 
 
 def arguments(parser) -> None:
@@ -51,7 +57,8 @@ def arguments(parser) -> None:
         action="append",
         default=[],
         metavar="PATTERN",
-        help="layers that need not be sparse; * ? and [abc] are wildcards; may be repeated",
+        help="layers that need not be sparse, by the name of their weight or node; * ? and [abc] "
+        "are wildcards; may be repeated",
     )
     parser.add_argument(
         "--sparsity", metavar="FILE", help="a sparsity.json: only what it lists as sparse must be"

@@ -1,6 +1,11 @@
 """The independent checker on files of all kinds: sparse, not sparse, foreign and damaged."""
 
 import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
 
 from twofour.network import weights
 from twofour.sparse import check, masks
@@ -10,7 +15,7 @@ import numpy as np
 import onnx
 import paddle
 import pytest
-from conftest import program
+from conftest import ROOT, SCRIPTS, program
 from onnx import TensorProto, helper, numpy_helper
 
 RNG = np.random.default_rng(0)
@@ -154,9 +159,11 @@ def test_what_no_known_operator_reads_is_named(tmp_path):
         helper.make_node("Einsum", ["a", "e"], ["y"], equation="ij,jk->ik"),
     ]
     path = onnx_file(tmp_path / "m.onnx", nodes, {"w": sparse(8, 8), "e": dense(8, 8)}, rank=2)
-    assert check.read(path).others == ["e"]
-    done = program("check.py", path)
-    assert "not checked, since no known operator reads them: e" in done.stderr
+    assert check.read(path).unjudged == {"e": "Einsum reads it"}
+    done = program("check.py", path, check=False)
+    assert done.returncode == 1
+    assert "could be a layer's weight, but could not be judged: e in" in done.stderr
+    assert program("check.py", path, "--exclude", "e").returncode == 0
 
 
 def test_circular_graph_ends(tmp_path):
@@ -250,3 +257,193 @@ def test_folder_without_a_model(tmp_path):
     (tmp_path / "a.pdparams").write_bytes(b"")
     with pytest.raises(TwoFourError, match=r"with a\.pdparams; name the file"):
         check.read(tmp_path)
+
+
+# --- a proof or nothing: what went wrong in public reports, see tests/cases ---
+
+CASES = ROOT / "tests" / "cases" / "models"
+
+
+def judged(name, *exclude):
+    """(exit status, {tensor: verdict}, tensors that were named as not judged)."""
+    outcome = check.judge(str(CASES / name), None, list(exclude))
+    verdicts = {v.name: v.words for v in outcome.verdicts}
+    status = int(bool(outcome.unjudged) or not all(v.passed for v in outcome.verdicts))
+    return status, verdicts, set(outcome.unjudged)
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "verdicts", "unjudged"),
+    [
+        ("fp8_mixed.onnx", 1, {"ok": "2:4", "wd": "BREAKS 2:4 in 144 of 144 groups"}, set()),
+        ("fp8_raw.onnx", 0, {"wd": "2:4"}, set()),
+        ("fp8qdq_out.onnx", 0, {"wd": "2:4"}, set()),
+        ("ms_quant.onnx", 1, {"ok": "2:4", "wd": "BREAKS 2:4 in 144 of 144 groups"}, set()),
+        ("sparse_init.onnx", 1, {"ok": "2:4", "ws": "BREAKS 2:4 in 16 of 16 groups"}, set()),
+        ("einsum_first.onnx", 1, {"w": "2:4"}, {"e"}),
+        ("expand.onnx", 1, {"mm": "2:4"}, {"w"}),
+        ("weight_input.onnx", 1, {"ok": "2:4"}, {"w"}),
+        ("none_eligible.onnx", 0, {"st": "not eligible"}, set()),
+    ],
+)
+def test_every_weight_is_judged_or_named(name, status, verdicts, unjudged):
+    assert judged(name) == (status, verdicts, unjudged)
+
+
+def test_weights_that_onnxruntime_reordered_are_named_as_such():
+    outcome = check.judge(str(CASES / "ort_all_nchwc.onnx"), None, [])
+    assert [v.name for v in outcome.verdicts] == ["fc.weight"]
+    assert len(outcome.unjudged) == 7
+    assert all("reordered by onnxruntime" in reason for reason in outcome.unjudged.values())
+
+
+def test_excluded_by_name_of_tensor_or_node():
+    status, verdicts, _ = judged("torch_folded_names.onnx", "/l?/down/*", "fc.weight")
+    assert status == 0 and verdicts["onnx::Conv_91"] == "2:4"
+    done = program("check.py", CASES / "torch_folded_names.onnx", check=False)
+    assert "/l1/down/down.0/Conv" in done.stdout  # the node's name is shown
+    assert judged("expand.onnx", "w")[0] == 0
+    with pytest.raises(TwoFourError, match="--exclude"):
+        judged("expand.onnx", "nothing")
+
+
+def test_nothing_eligible_is_a_warning():
+    done = program("check.py", CASES / "none_eligible.onnx")
+    assert "no layer can be 2:4 sparse" in done.stderr and "nothing has been proven" in done.stderr
+
+
+def test_external_data_that_are_cut_short_or_missing_are_named(tmp_path):
+    done = program("check.py", CASES / "ext_short.onnx", check=False)
+    assert done.returncode == 1
+    assert "short.bin is cut short, it holds 0 of the 147456 bytes of big" in done.stderr
+    shutil.copy(CASES / "ext_short.onnx", tmp_path)
+    done = program("check.py", tmp_path / "ext_short.onnx", check=False)
+    assert f"the file with its weights, {tmp_path}/short.bin, is missing" in done.stderr
+
+
+@pytest.mark.parametrize("inside", ["body", "outer"])
+def test_weights_in_subgraphs(tmp_path, inside):
+    """In both branches of an If, stored there or outside."""
+    value = helper.make_tensor_value_info
+    tensors = {"w": dense(8, 8)}
+    stored = [numpy_helper.from_array(a, n) for n, a in tensors.items()]
+
+    def branch(name, weight, own):
+        node = helper.make_node("MatMul", ["x", weight], [f"{name}_y"], name=f"{name}_node")
+        end = [value(f"{name}_y", TensorProto.FLOAT, None)]
+        return helper.make_graph([node], name, [], end, own)
+
+    own = stored if inside == "body" else []
+    good = [numpy_helper.from_array(sparse(8, 8), "good")]
+    node = helper.make_node(
+        "If",
+        ["c"],
+        ["y"],
+        name="choice",
+        then_branch=branch("then", "w", own),
+        else_branch=branch("else", "good", good),
+    )
+    graph = helper.make_graph(
+        [node],
+        "g",
+        [value("x", TensorProto.FLOAT, [1, 8]), value("c", TensorProto.BOOL, [])],
+        [value("y", TensorProto.FLOAT, None)],
+        [] if inside == "body" else stored,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, str(tmp_path / "m.onnx"))
+    found = verdicts(tmp_path / "m.onnx")
+    prefix = "choice.then_branch/" if inside == "body" else ""
+    assert not found[f"{prefix}w"].passed and found["choice.else_branch/good"].words == "2:4"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_an_operator_that_cannot_be_computed_is_no_way_out(tmp_path, known):
+    """A weight behind a foreign operator is named with the reason, and nothing is swallowed."""
+    kind = ("Identity", "") if known else ("Scramble", "their.own")
+    nodes = [
+        helper.make_node(kind[0], ["w"], ["v"], domain=kind[1], name="first"),
+        helper.make_node("MatMul", ["x", "v"], ["a"]),
+        helper.make_node("Add", ["a", "bias"], ["y"]),
+    ]
+    tensors = {"w": sparse(8, 8), "bias": dense(4, 8)}
+    contents = check.read(onnx_file(tmp_path / "m.onnx", nodes, tensors, rank=2))
+    assert list(contents.others) == ["bias"]  # an addend is no layer's weight
+    if known:
+        assert contents.unjudged == {} and contents.layers[0].name == "v"
+    else:
+        assert "their.own.Scramble first reads it" in contents.unjudged["w"]
+        assert "cannot be computed here" in contents.unjudged["w"]
+
+
+def test_constant_node_is_stored_too(tmp_path):
+    constant = numpy_helper.from_array(dense(8, 8))
+    nodes = [
+        helper.make_node("Constant", [], ["c"], value=constant),
+        helper.make_node("Mul", ["x", "c"], ["a"]),
+        helper.make_node("MatMul", ["a", "w"], ["y"]),
+    ]
+    contents = check.read(onnx_file(tmp_path / "m.onnx", nodes, {"w": sparse(8, 8)}, rank=2))
+    assert contents.unjudged == {"c": "Mul reads it"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "zero", "one"),
+    [
+        (17, 0x80, 0x38),
+        (18, 0x00, 0x40),
+        (19, 0x80, 0x3C),
+        (20, 0x00, 0x40),
+        (22, 0, 1),
+        (23, 8, 2),
+    ],
+)
+def test_small_types_are_decoded(kind, zero, one):
+    """Zero (negative where there is one) and one, in FP8, INT4 and FP4."""
+    from twofour.sparse import tensors
+
+    proto = TensorProto(name="w", dims=[2, 2], data_type=kind)
+    codes = [zero, one, one, zero]
+    packed = [codes[0] | codes[1] << 4, codes[2] | codes[3] << 4]
+    proto.raw_data = bytes(packed if tensors.bits(kind) == 4 else codes)
+    values = tensors.decode(proto)
+    assert values.tolist() == [[0, 1], [1, 0]] and np.count_nonzero(values) == 2
+    assert tensors.round_to(np.array([0.99, 1e-9]), kind).tolist() == [1, 0]
+    proto.raw_data = proto.raw_data[:-1]
+    with pytest.raises(TwoFourError, match="cut short"):
+        tensors.decode(proto)
+
+
+def test_all_bytes_of_fp8_equal_onnxs_own_reading():
+    from twofour.sparse import tensors
+
+    codes = np.arange(256)
+    theirs = {
+        17: numpy_helper.float8e4m3_to_float32(codes, fn=True, uz=False),
+        18: numpy_helper.float8e4m3_to_float32(codes, fn=True, uz=True),
+        19: numpy_helper.float8e5m2_to_float32(codes, fn=False, uz=False),
+        20: numpy_helper.float8e5m2_to_float32(codes, fn=True, uz=True),
+    }
+    for kind, expected in theirs.items():
+        proto = TensorProto(name="w", dims=[256], data_type=kind, raw_data=bytes(range(256)))
+        np.testing.assert_array_equal(tensors.decode(proto), expected)
+
+
+def test_output_into_a_pipe_that_closes_and_onto_an_ascii_terminal(tmp_path):
+    path = onnx_file(
+        tmp_path / "M.ONNX", [helper.make_node("MatMul", ["x", "w"], ["y"])], {"w": sparse(8, 8)}
+    )
+    line = f"{sys.executable} {SCRIPTS / 'check.py'} {path}; echo status $? >&2"
+    done = subprocess.run(["bash", "-c", f"({line}) | true"], capture_output=True, text=True)
+    assert "status 0" in done.stderr and "Error" not in done.stderr
+    ascii_only = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"}
+    done = program("check.py", path, env={**os.environ, **ascii_only})
+    assert "8?8" in done.stdout
+
+
+def test_pdparams_with_nested_mappings_and_tuples(tmp_path):
+    nested = {"model": {"fc": ("linear_0.w_0", sparse(8, 8))}, "epoch": 3, "more": [dense(4, 8)]}
+    with (tmp_path / "m.pdparams").open("wb") as file:
+        pickle.dump(nested, file, protocol=2)
+    found = verdicts(tmp_path / "m.pdparams")
+    assert {n: v.passed for n, v in found.items()} == {"model.fc": True, "more.0": False}

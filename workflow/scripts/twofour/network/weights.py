@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -60,8 +60,25 @@ def load(path: PathLike) -> dict[str, np.ndarray]:
         raise TwoFourError(f"{path} is not a usable weights file: {error}") from error
     if not isinstance(value, dict):
         raise TwoFourError(f"{path} is not a weights file: it holds a {type(value).__name__}")
-    # PaddlePaddle adds entries of its own that are not arrays, such as a table of names.
-    return {str(k): v for k, v in value.items() if isinstance(v, np.ndarray)}
+    return dict(_arrays(value, ""))
+
+
+def _arrays(value, name: str) -> Iterator[tuple[str, np.ndarray]]:
+    """(name, array) of all arrays in ``value``, whose mappings and lists may be nested.
+
+    PaddlePaddle writes a single tensor as (its own name, array), and adds entries that are not
+    arrays, such as a table of names.
+    """
+    if isinstance(value, np.ndarray):
+        yield name, value
+    elif isinstance(value, dict):
+        for key, child in value.items():
+            yield from _arrays(child, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str):
+        yield from _arrays(value[1], name)
+    elif isinstance(value, (list, tuple)):
+        for index, child in enumerate(value):
+            yield from _arrays(child, f"{name}.{index}" if name else str(index))
 
 
 def require(arrays: Mapping[str, np.ndarray], names: Iterable[str], path: PathLike) -> None:

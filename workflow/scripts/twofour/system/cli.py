@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import ctypes
 import faulthandler
+import io
 import logging
 import os
 import signal
@@ -67,6 +68,9 @@ def run(
     """
     options = argparse.Namespace(debug=False)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):  # a terminal may know ASCII only
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     tied = os.environ.get(TIED)
     if tied:
         end_with_parent(signal.SIGTERM, int(tied) if tied.isdigit() else None)
@@ -86,10 +90,19 @@ def run(
         hint = "" if options.debug else " (--debug shows where)"
         status = _fail(options, f"unexpected {type(error).__name__}: {telling(error)}{hint}")
     logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.flush()
+        sys.stderr.flush()
     # Native libraries may hang or crash while the interpreter shuts down.
     os._exit(status)
+
+
+def say(text: str) -> None:
+    """Print ``text``; where nobody reads any more, as with ``| head``, go on without."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def end_with_parent(number: int, parent: int | None) -> None:
