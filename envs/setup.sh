@@ -35,9 +35,12 @@ rm -rf "$folder"
 "$folder/bin/pip" install --quiet --disable-pip-version-check --require-hashes --no-deps -r "$requirements" ||
     fail "installation failed, see above; run the same command again when the cause is gone"
 # The package itself, as a link to this folder, so that changes of the code take effect at once.
-[ "$kind" = docs ] ||
+case $kind in docs | gpu) ;; # the GPU environment only runs programs, which find it beside them
+*)
     "$folder/bin/pip" install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . ||
-    fail "the package twofour could not be installed, see above"
+        fail "the package twofour could not be installed, see above"
+    ;;
+esac
 if [ "$kind" = gpu ]; then
     sh envs/gpu/environment.post-deploy.sh "$folder" || exit 1
 elif [ "$kind" = bench ]; then

@@ -49,10 +49,11 @@ def constant(settings, network, data):
 def start(settings, network, data):
     """The pipeline's training, ready for its first step."""
     from twofour.data import lists
-    from twofour.system import hardware, libraries
+    from twofour.system import libraries
+    from twofour.train import precision
 
     machine = libraries.start(settings.hardware, training=True)
-    precision = hardware.precision(settings.train.precision, machine)
+    chosen = precision.choose(settings.train.precision, machine)
     from twofour.network import graph
     from twofour.train import parallel  # loads PaddlePaddle, as do the next two
     from twofour.train.plan import Plan, Start
@@ -60,7 +61,7 @@ def start(settings, network, data):
 
     group = parallel.connect(graph.place(machine.device, machine.gpu))
     sections = (settings.seed, settings.data, settings.model, settings.train)
-    plan = Plan(*sections, network, machine, precision, group)
+    plan = Plan(*sections, network, machine, chosen, group)
     return State(plan, lists.read(data), Start(), Path(tempfile.mkdtemp()))
 
 

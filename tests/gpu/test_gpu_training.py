@@ -6,6 +6,7 @@ from twofour.network import weights
 from twofour.sparse import pattern
 from twofour.system import hardware
 from twofour.system.settings import Hardware
+from twofour.train import precision
 
 import pandas as pd
 import pytest
@@ -15,7 +16,7 @@ if hardware.gpus():
     WHY_NOT = hardware._why_not(hardware.gpus())
     pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "it can")
     MACHINE = hardware.resolve(Hardware(threads=1))
-    OFFERED = hardware.precisions(MACHINE)
+    OFFERED = precision.offered(MACHINE)
 else:
     OFFERED = ("fp32",)
 

@@ -63,6 +63,7 @@ def test_wheel_brings_programs_and_template(tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(target)
     assert (target / "twofour/report/report.html.j2").is_file()
+    assert (target / "twofour_programs/start.sh").is_file()
     run = "import sys; sys.argv = ['twofour', 'check', '--help']; import twofour.command as c; "
     run += f"assert c.__file__.startswith({str(target)!r}); c.main()"
     done = subprocess.run(

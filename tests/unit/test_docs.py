@@ -36,7 +36,7 @@ def test_keys_that_a_page_names_exist(path):
     sections = set(config.schema()["properties"])
     known = {*keys(), *(f"evaluation.tolerance.{p}" for p in backends.PRECISIONS)}
     for name in re.findall(r"`([a-z]+\.[a-z_]+(?:\.[a-z0-9]+)?)`", path.read_text()):
-        if name.partition(".")[0] in sections and not name.endswith((".json", ".txt")):
+        if name.partition(".")[0] in sections and not name.endswith((".json", ".txt", ".py")):
             assert name in known, name
 
 
@@ -108,3 +108,26 @@ def test_links_of_pages_outside_the_site_lead_somewhere():
     for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md"):
         for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text()):
             assert link.startswith("https://") or (path.parent / link).exists(), link
+
+
+def test_version_has_one_value():
+    (version,) = re.findall(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.M)
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == version
+    newest = re.search(r"^## (\S+) – (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert newest and newest.groups() == (version, str(citation["date-released"]))
+
+
+def test_results_page_has_the_demos_whole_table():
+    demo = config.load(str(ROOT / "config" / "config.yaml"))
+    rows = re.findall(
+        r"^\| (dense|pruned|sparse) \|", (ROOT / "docs" / "results.md").read_text(), re.M
+    )
+    cases = backends.cases(demo.deploy.backends, demo.deploy.precisions)
+    assert len(rows) == 3 * len(cases) * len(demo.benchmark.batch_sizes)
+
+
+def test_networks_of_the_configuration_are_those_that_exist():
+    from twofour.network.architecture import RESNETS
+
+    assert config.schema()["properties"]["model"]["properties"]["name"]["enum"] == list(RESNETS)

@@ -23,6 +23,7 @@ PACKAGES = {
     **dict.fromkeys(("numpy", "pandas", "pillow", "onnx", "onnxruntime", "openvino"), "1.0"),
     "nvidia-dali-cuda110": "1.34.0",
     "protobuf": "5.29.6",
+    "cuda-python": "11.8.7",
 }
 GPU = doctor.Facts(
     packages={**PACKAGES, "paddlepaddle-gpu": "2.6.2"},

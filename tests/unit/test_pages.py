@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 
 
-@pytest.mark.parametrize("path", [pages.SCHEMA, pages.KEYS, pages.BACKENDS])
+@pytest.mark.parametrize("path", pages.pages())
 def test_page_is_current(path):
     assert (ROOT / path).read_text() == pages.pages()[path], "run make pages"
 

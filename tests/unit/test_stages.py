@@ -33,7 +33,7 @@ KEYS = {
     "data.decoder": ("cpu", INPUT - {"export"}),
     "data.decoder_load": (0.5, INPUT - {"export"}),
     "data.prefetch": (3, INPUT - {"export"}),
-    "data.resize": (400, {*INPUT, "permute"}),
+    "data.resize": (400, INPUT),
     "data.crop_area": ([0.7, 1.0], TRAIN),
     "data.crop_ratio": ([1.0, 1.0], TRAIN),
     "data.flip": (False, TRAIN),
@@ -136,7 +136,7 @@ MODULES = {
     "data.imagenet": {"unpack_imagenet"},
     "data.digits": {"make_digits"},
     "network.inference": INFERENCE,
-    "sparse.masks": {"prune", "permute"},
+    "sparse.masks": {"train", "prune", "permute"},
     "sparse.permute": {"permute"},
     "sparse.check": {"check"},
     "deploy.export": {"export"},
@@ -145,7 +145,8 @@ MODULES = {
     "deploy.reference": {"reference", "evaluate"},
     "report.compare": {"compare", "plot", "report", "accept"},
     "report.plot": {"plot"},
-    "report.page": {"report"},
+    "report.report": {"report"},
+    "report.captions": {"report"},
     "report.provenance": {"record_provenance"},
 }
 

@@ -82,6 +82,12 @@ wildcard_constraints:
     batch_size=r"\d+",
 
 
+def path_of(artifact, case="{backend}-{precision}"):
+    """The path of an artifact of each model and case, with wildcards for Snakemake."""
+    fields = {"model": "{model}", "case": case, "batch_size": "{batch_size}", "name": "{name}"}
+    return f"{RESULTS}/{artifact}".format(**fields)
+
+
 def of_kind(kind):
     """Names of the models of one kind."""
     return [model.name for model in models.of_kind(MODELS, kind)]

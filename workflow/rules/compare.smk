@@ -26,11 +26,9 @@ rule list_models:
 rule compare:
     input:
         models=TABLE_OF_MODELS,
-        evaluations=expand(
-            f"{RESULTS}/evaluation/{{model}}/{{case}}.json", model=NAMES, case=CASE_NAMES
-        ),
+        evaluations=expand(path_of(artifacts.EVALUATION, "{case}"), model=NAMES, case=CASE_NAMES),
         speeds=expand(
-            f"{RESULTS}/benchmark/{{model}}/{{case}}/bs{{batch_size}}.json",
+            path_of(artifacts.SPEED, "{case}"),
             model=NAMES,
             case=CASE_NAMES,
             batch_size=CONFIG.benchmark.batch_sizes,
@@ -68,13 +66,11 @@ use rule compare as plot with:
         table=COMPARISON,
         metrics=[f"{RESULTS}/{name}/{artifacts.METRICS}" for name in TRAININGS],
         sparsity=[*SPARSITY[PRUNED], *SPARSITY[SPARSE]],
-        builds=expand(
-            f"{RESULTS}/deploy/{{model}}/{{case}}/{artifacts.BUILD}", model=NAMES, case=CASE_NAMES
-        ),
+        builds=expand(path_of(artifacts.BUILT, "{case}"), model=NAMES, case=CASE_NAMES),
     output:
         **{
             name: report(
-                f"{RESULTS}/plots/{name}.svg",
+                f"{RESULTS}/{artifacts.PLOT.format(name=name)}",
                 caption=f"../report/{name}.rst",
                 category="Results",
                 labels={"what": f"plot: {name}"},

@@ -53,11 +53,11 @@ rule unpack_imagenet:
         CPU_CONDA
     threads: cores(every=True)
     params:
+        config=settings("unpack_imagenet"),
         code=code("unpack_imagenet"),
-        images=lambda wildcards: IMAGES,
         state=lambda wildcards: IMAGES_STATE,
     shell:
-        'exec sh "$TWOFOUR" unpack_imagenet --root {params.images:q} --workers {threads}'
+        'exec sh "$TWOFOUR" unpack_imagenet --config {params.config:q} --workers {threads}'
         " --out {output.imagenet:q} --log {log:q}"
 
 

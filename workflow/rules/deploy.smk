@@ -1,17 +1,10 @@
 # weights → deployable files → what a backend makes of them
 
-EXPORTED = {
-    "paddle": artifacts.PADDLE_MODEL,
-    "parameters": artifacts.PADDLE_WEIGHTS,
-    "onnx": artifacts.ONNX,
-    "description": artifacts.DESCRIPTION,
-    "classes": artifacts.CLASSES,
-}
-EXPORTED = {key: f"{RESULTS}/deploy/{{model}}/{name}" for key, name in EXPORTED.items()}
+EXPORTED = {key: f"{RESULTS}/deploy/{{model}}/{name}" for key, name in artifacts.EXPORTED.items()}
 CHECKED = f"{RESULTS}/deploy/{{model}}/{artifacts.CHECK}"
-BUILT = f"{RESULTS}/deploy/{{model}}/{{backend}}-{{precision}}/{artifacts.BUILD}"
-# Whose sparsity.json says which layers of a model must be sparse.
-PROMISED_BY = {m.name: m.name if m.kind == PRUNED else m.parent for m in MODELS}
+BUILT = path_of(artifacts.BUILT)
+# Whose sparsity.json says which layers of a model must be sparse; None for a dense one.
+PROMISES = {model.name: model.promise for model in MODELS}
 
 
 rule export:
@@ -44,9 +37,7 @@ rule check:
         paddle=EXPORTED["paddle"],
         parameters=EXPORTED["parameters"],
         onnx=EXPORTED["onnx"],
-        sparsity=lambda wildcards: (
-            f"{RESULTS}/{PROMISED_BY[wildcards.model]}/{artifacts.SPARSITY}"
-        ),
+        sparsity=lambda wildcards: (f"{RESULTS}/{PROMISES[wildcards.model]}/{artifacts.SPARSITY}"),
     output:
         check=CHECKED,
     log:
@@ -67,7 +58,7 @@ rule check:
 rule build:
     input:
         **EXPORTED,
-        check=lambda wildcards: [] if wildcards.model == DENSE else CHECKED,
+        check=lambda wildcards: CHECKED if PROMISES[wildcards.model] else [],
     output:
         build=BUILT,
     log:

@@ -7,7 +7,7 @@ rule reference:
         **DATASET,
         weights=f"{RESULTS}/{{model}}/{artifacts.WEIGHTS}",
     output:
-        reference=f"{RESULTS}/reference/{{model}}.npz",
+        reference=path_of(artifacts.REFERENCE),
     log:
         f"{LOGS}/reference.{{model}}.log",
     benchmark:
@@ -32,9 +32,9 @@ rule evaluate:
     input:
         **DATASET,
         build=BUILT,
-        reference=f"{RESULTS}/reference/{{model}}.npz",
+        reference=path_of(artifacts.REFERENCE),
     output:
-        evaluation=f"{RESULTS}/evaluation/{{model}}/{{backend}}-{{precision}}.json",
+        evaluation=path_of(artifacts.EVALUATION),
     log:
         f"{LOGS}/evaluate.{{model}}.{{backend}}-{{precision}}.log",
     benchmark:
@@ -63,11 +63,7 @@ rule benchmark:
         **DATASET,
         builds=expand(BUILT, model=NAMES, allow_missing=True),
     output:
-        speeds=expand(
-            f"{RESULTS}/benchmark/{{model}}/{{backend}}-{{precision}}/bs{{batch_size}}.json",
-            model=NAMES,
-            allow_missing=True,
-        ),
+        speeds=expand(path_of(artifacts.SPEED), model=NAMES, allow_missing=True),
     log:
         f"{LOGS}/benchmark.{{backend}}-{{precision}}.bs{{batch_size}}.log",
     benchmark:

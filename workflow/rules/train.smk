@@ -25,11 +25,12 @@ rule train_dense:
         config=settings("train"),
         code=code("train"),
         data=subpath(input.dataset, parent=True),
-        start=[],
+        start=[],  # a dense training has no pruned network to start from
+        option="",
         out=subpath(output.weights, parent=True),
     shell:
         'exec sh "$TWOFOUR" --gpu train --config {params.config:q} --data {params.data:q}'
-        " --out {params.out:q} {params.start:q} --log {log:q}"
+        " --out {params.out:q} {params.option} {params.start:q} --log {log:q}"
 
 
 use rule train_dense as train_sparse with:
@@ -51,5 +52,6 @@ use rule train_dense as train_sparse with:
         config=settings("train"),
         code=code("train"),
         data=subpath(input.dataset, parent=True),
-        start=lambda wildcards, input: ["--start", os.path.dirname(input.start)],
+        start=subpath(input.start, parent=True),
+        option="--start",
         out=subpath(output.weights, parent=True),

@@ -15,10 +15,13 @@ def main(options) -> None:
     from twofour.report import provenance
     from twofour.system import sections
 
-    settings = sections.as_dict(stages.load(options.config, "record_provenance"))
+    given = stages.load(options.config, "record_provenance")
+    settings = sections.as_dict(given)
     results = Path(options.results)
     repository = Path(__file__).resolve().parents[2]
-    record = provenance.record(settings, config.compact(settings), results, repository)
+    record = provenance.record(
+        settings, config.compact(settings), given.hardware.environment, results, repository
+    )
     files.write_json(results / PROVENANCE, record)
     cli.log.info("wrote %s", results / PROVENANCE)
 

@@ -16,12 +16,12 @@ from twofour.system import cli, files
 def main(options) -> None:
     from twofour import stages
     from twofour.deploy import backends
-    from twofour.report import page
+    from twofour.report import report
 
     settings = stages.load(options.config, "report")
     results = Path(options.results)
     cases = backends.cases(settings.deploy.backends, settings.deploy.precisions)
-    text = page.render(results, models.read(results / MODELS), cases)
+    text = report.render(results, models.read(results / MODELS), cases)
     files.write_text(results / REPORT, text)
     cli.log.info("wrote %s", results / REPORT)
 

@@ -24,12 +24,14 @@ def deciding(stage: str, *modules: str) -> set[str]:
 def test_what_decides_the_bits_of_a_training():
     """The whole list, so that adding or removing a module is a deliberate decision."""
     assert deciding("train") == {
+        *("train.process", "train.begin", "train.precision"),
         *("train.loop", "train.plan", "train.state", "train.feeder", "train.updater"),
         *("train.training_graph", "train.amp", "train.recipe", "train.parallel"),
         *("train.validation", "train.metrics", "train.outcome"),
         *("network.architecture", "network.graph", "network.inference", "network.scope"),
         *("network.weights", "data.lists", "data.loader", "data.batches"),
-        *("sparse.asp", "sparse.pattern", "system.libraries"),
+        *("sparse.asp", "sparse.pattern", "sparse.masks", "sparse.layers"),
+        *("system.libraries", "system.patterns"),
     }
     assert stages.code("train") == codehash.digest(TRAINING)  # as in a checkpoint's fingerprint
 

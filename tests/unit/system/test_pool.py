@@ -12,7 +12,6 @@ from twofour.system.errors import TwoFourError
 
 import psutil
 import pytest
-from conftest import SCRIPTS
 
 
 def _square(number: int) -> int:
@@ -39,7 +38,6 @@ def test_a_killed_worker_is_an_error_and_no_hang():
 
 CODE = """
 import sys, time
-sys.path.insert(0, {scripts!r})
 from twofour.system import pool
 print(*pool.ordered(abs, [-1, -2], 2), flush=True)
 """
@@ -48,7 +46,7 @@ print(*pool.ordered(abs, [-1, -2], 2), flush=True)
 @pytest.mark.skipif(not shutil.which("unshare"), reason="no unshare")
 def test_pool_works_below_the_first_process_of_a_container():
     """As with docker run IMAGE python …: the parent's process id is 1."""
-    code = CODE.format(scripts=str(SCRIPTS))
+    code = CODE
     shell = ["unshare", "-rpf", "--mount-proc"]
     if subprocess.run([*shell, "true"], capture_output=True).returncode != 0:
         pytest.skip("no process namespaces here")
@@ -60,14 +58,13 @@ def test_pool_works_below_the_first_process_of_a_container():
 
 WAITS = """
 import sys, time
-sys.path.insert(0, {scripts!r})
 from twofour.system import cli, pool
 for _ in pool.ordered(time.sleep, [60, 60], 2): pass
 """
 
 
 def test_workers_end_with_their_parent():
-    running = subprocess.Popen([sys.executable, "-c", WAITS.format(scripts=str(SCRIPTS))])
+    running = subprocess.Popen([sys.executable, "-c", WAITS])
     parent, until = psutil.Process(running.pid), time.monotonic() + 30
     while len(parent.children()) < 2:
         assert time.monotonic() < until
@@ -80,7 +77,7 @@ def test_workers_end_with_their_parent():
 
 
 def test_program_ends_at_once_if_its_parent_is_gone():
-    code = f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); from twofour.system import cli\n"
+    code = "from twofour.system import cli\n"
     code += "cli.end_with_parent(15, {}); print('alive')"
     mine = [sys.executable, "-c", code.format(os.getpid())]
     assert subprocess.run(mine, capture_output=True, text=True).stdout == "alive\n"

@@ -4,7 +4,7 @@ from twofour.network import scope
 from twofour.sparse import asp
 from twofour.system import hardware
 from twofour.system.errors import TwoFourError
-from twofour.train import amp, parallel, training_graph
+from twofour.train import amp, parallel, precision, training_graph
 
 import numpy as np
 import paddle
@@ -189,8 +189,8 @@ def test_accumulation_updates_once_for_several_batches():
 )
 def test_precisions_by_compute_capability(capability, offered):
     machine = hardware.Machine("gpu", "Some GPU", 1, capability=capability)
-    assert hardware.precisions(machine) == offered
-    assert hardware.precision("auto", machine) == offered[0]
+    assert precision.offered(machine) == offered
+    assert precision.choose("auto", machine) == offered[0]
     for name in {"fp32", "tf32", "amp_fp16", "amp_bf16", "pure_fp16"} - set(offered):
         with pytest.raises(TwoFourError, match=f"is {name}, but training on this gpu .Some GPU."):
-            hardware.precision(name, machine)
+            precision.choose(name, machine)

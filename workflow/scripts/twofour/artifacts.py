@@ -33,7 +33,20 @@ PADDLE_MODEL, PADDLE_WEIGHTS = "model.pdmodel", "model.pdiparams"
 ONNX = "model.onnx"
 DESCRIPTION = "model.json"
 CHECK = "check.json"
-EXPORTED = (PADDLE_MODEL, PADDLE_WEIGHTS, ONNX, DESCRIPTION, CLASSES)
+EXPORTED = {
+    "paddle": PADDLE_MODEL,
+    "parameters": PADDLE_WEIGHTS,
+    "onnx": ONNX,
+    "description": DESCRIPTION,
+    "classes": CLASSES,
+}
 
 # Each build of it: deploy/<model>/<backend>-<precision>/<name>
 BUILD = "build.json"
+
+# Paths below results/<run>/ with fields for str.format; a case is <backend>-<precision>
+BUILT = "deploy/{model}/{case}/" + BUILD
+REFERENCE = "reference/{model}.npz"
+EVALUATION = "evaluation/{model}/{case}.json"
+SPEED = "benchmark/{model}/{case}/bs{batch_size}.json"
+PLOT = "plots/{name}.svg"

@@ -86,12 +86,13 @@ def load(source: str, keys: Iterable[str] | None = None) -> Config:
         line = f" in line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "malformed"
         raise TwoFourError(f"{where} is not valid YAML{line}: {problem}") from error
-    whole = validated({} if value is None else value)
-    return whole if keys is None else sections.build(Config, sections.select(whole, keys))
+    return validated({} if value is None else value, keys)
 
 
-def validated(config: Any) -> Config:
+def validated(config: Any, keys: Iterable[str] | None = None) -> Config:
     """The configuration that ``config``, nested mappings, describes, with all defaults filled in.
+
+    With ``keys`` only the part that they name; the other keys are checked one by one, and dropped.
 
     Raises TwoFourError in one sentence: the key's full name, what was given, what is allowed, and
     for an unknown key the known one that looks most like it.
@@ -111,7 +112,11 @@ def validated(config: Any) -> Config:
     values = _whole_numbers(values, schema())
     _fill(values, schema())
     result: Config = sections.build(Config, values)
-    _check_consistency(result)
+    if keys is not None:
+        result = sections.build(Config, sections.select(result, keys))
+    for check in _CONSISTENCY:
+        with contextlib.suppress(sections.UndeclaredKeyError):  # of what is held only in part
+            check(result)
     return result
 
 
@@ -184,37 +189,49 @@ def _fill(config: dict, node: dict) -> None:
             _fill(config[name], child)
 
 
-def _check_consistency(config: Config) -> None:
-    data, train = config.data, config.train
-    if data.root is not None and set("\n\r\0") & set(data.root):
+def _check_root(config: Config) -> None:
+    root = config.data.root
+    if root is not None and set("\n\r\0") & set(root):
         raise TwoFourError("data.root has a line break in it; file lists cannot hold such a path")
+
+
+def _check_crops(config: Config) -> None:
+    data = config.data
     for name, (low, high) in (("crop_area", data.crop_area), ("crop_ratio", data.crop_ratio)):
         if low > high:
             raise TwoFourError(
                 f"data.{name}: the first number ({low}) is above the second ({high})"
             )
+
+
+def _check_sizes(config: Config) -> None:
+    data = config.data
     if data.resize < data.image_size:
         raise TwoFourError(
             f"data.resize ({data.resize}) is below data.image_size ({data.image_size}): "
             "the centre crop would not fit; raise data.resize or lower data.image_size"
         )
-    _check_train_size(data)
+
+
+def _check_warmup(config: Config) -> None:
+    train = config.train
     if train.warmup_epochs > train.epochs:
         raise TwoFourError(
             f"train.warmup_epochs ({train.warmup_epochs}) is above train.epochs "
             f"({train.epochs}): lower the first or raise the second"
         )
+
+
+def _check_patterns(config: Config) -> None:
     # Known before the images are read: names and inputs do not depend on the number of classes.
     network = architecture.resnet(config.model, classes=2)
-    for name, patterned in (
-        ("include", config.sparsity.include),
-        ("exclude", config.sparsity.exclude),
-    ):
+    sparsity = config.sparsity
+    for name, patterned in (("include", sparsity.include), ("exclude", sparsity.exclude)):
         patterns.require(patterned, network.weights, f"sparsity.{name}", network.name)
 
 
-def _check_train_size(data: Data) -> None:
-    sizes = data.train_size
+def _check_train_size(config: Config) -> None:
+    sizes = config.data.train_size
     if not isinstance(sizes, list):
         return
     epochs = [epoch for epoch, _ in sizes]
@@ -226,6 +243,16 @@ def _check_train_size(data: Data) -> None:
     for _, size in sizes:
         if not 8 <= size <= 1024:
             raise TwoFourError(f"data.train_size has the size {size}; it must be from 8 to 1024")
+
+
+_CONSISTENCY = (
+    _check_root,
+    _check_crops,
+    _check_sizes,
+    _check_train_size,
+    _check_warmup,
+    _check_patterns,
+)
 
 
 def require_root(data: Data) -> str:

@@ -20,13 +20,14 @@ from .config import Config
 from .deploy import backends
 from .deploy.backends.tensorrt import TESTED_VERSIONS
 from .system import fatbin, hardware, libraries
-from .train import recipe
+from .train import precision, recipe
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
 
 # Packages that every configuration needs; each backend names its own.
 PACKAGES = ("numpy", "pandas", "pillow", "onnx", "nvidia-dali-cuda110", "protobuf")
-PADDLE = ("paddlepaddle", "paddlepaddle-gpu")  # one of them, judged separately
+PADDLE = ("paddlepaddle", "paddlepaddle-gpu")  # one of them
+JUDGED_APART = (*PADDLE, "tensorrt")
 # Names by which PaddlePaddle opens CUDA's libraries, and the major version that 2.6 was built with.
 CUDA_LIBRARIES = ("libcudart.so", "libcublas.so", "libcudnn.so", "libcurand.so", "libcusolver.so")
 NCCL = "libnccl.so"
@@ -79,7 +80,7 @@ def gather(settings: Config, results: str = ".") -> Facts:
     """Inspect this machine, as far as it matters to ``settings`` (the whole configuration)."""
     facts = Facts(
         python=sys.version_info[:2],
-        packages=_versions((*needed_packages(settings), *PADDLE)),
+        packages=_versions((*needed_packages(settings, True), *PADDLE)),
         gpus=hardware.gpus(),
         cpu=hardware.cpu_name(),
         cores=hardware.cores(),
@@ -146,7 +147,7 @@ def _system(facts: Facts) -> Iterator[Finding]:
 
 
 def _packages(facts: Facts, settings: Config) -> Iterator[Finding]:
-    needed = needed_packages(settings)
+    needed = needed_packages(settings, bool(facts.gpus))
     lacking = [name for name in needed if name not in facts.packages]
     text = ", ".join(f"{n} {facts.packages[n]}" for n in needed if n in facts.packages)
     if lacking:
@@ -328,13 +329,13 @@ def _use(facts: Facts, settings: Config) -> Finding:
             what += f", {wanted.cpu_processes} processes"
     if wanted.nodes > 1:
         what += f", on each of {wanted.nodes} nodes"
-    precision: str = settings.train.precision
-    offered = hardware.precisions(machine)
-    if precision == "auto":
-        precision = offered[0]
-    if precision not in offered:
+    wanted_precision: str = settings.train.precision
+    offered = precision.offered(machine)
+    if wanted_precision == "auto":
+        wanted_precision = offered[0]
+    if wanted_precision not in offered:
         remedy = f"it can do {', '.join(offered)}; set train.precision to auto or one of these"
-        return Finding("training", f"{what} cannot do {precision}", PROBLEM, remedy)
+        return Finding("training", f"{what} cannot do {wanted_precision}", PROBLEM, remedy)
     if machine.device == "cpu" and wanted.device == "auto" and wanted.gpus > 1:
         train = settings.train
         shards = wanted.cpu_processes * wanted.nodes * train.accumulation
@@ -343,8 +344,8 @@ def _use(facts: Facts, settings: Config) -> Finding:
             f"{train.batch_size * shards} images and the learning rate goes up to "
             f"{recipe.peak_learning_rate(train, shards):g}, so it is a different training"
         )
-        return Finding("training", f"{what}, {precision}", NOTE, remedy)
-    return Finding("training", f"{what}, {precision}")
+        return Finding("training", f"{what}, {wanted_precision}", NOTE, remedy)
+    return Finding("training", f"{what}, {wanted_precision}")
 
 
 def _without_code(facts: Facts, settings: Config) -> list[dict[str, str]]:
@@ -353,14 +354,15 @@ def _without_code(facts: Facts, settings: Config) -> list[dict[str, str]]:
     return hardware.without_code(used, facts.paddle_code, facts.paddle_ptx)
 
 
-def needed_packages(settings: Config) -> list[str]:
-    """The packages whose versions are checked, apart from PaddlePaddle.
+def needed_packages(settings: Config, on_gpu: bool) -> list[str]:
+    """The packages whose versions are checked, apart from PaddlePaddle and TensorRT.
 
-    Those of backends that run only on GPUs are left out, since they are not needed without one.
+    Those of backends that run only on GPUs are left out where there is none (``on_gpu``).
     """
     chosen = [backends.about(name) for name in settings.deploy.backends]
-    wanted = [p for about in chosen if about.on_cpu for p in about.packages if p not in PADDLE]
-    return [*PACKAGES, *dict.fromkeys(wanted)]
+    used = [package for about in chosen if about.on_cpu or on_gpu for package in about.packages]
+    wanted = dict.fromkeys(package for package in used if package not in JUDGED_APART)
+    return [*PACKAGES, *wanted]
 
 
 def _gpu_backends(settings: Config) -> list[str]:

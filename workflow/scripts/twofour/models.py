@@ -25,7 +25,9 @@ class Model:
 
     ``name`` is its folder below results/<run>/ and its name in tables; ``parent`` the model that it
     is made from; ``kind`` what it is; ``made`` how; ``branch`` the algorithm that distinguishes it
-    from others of its kind, "" where there is only one; ``colour`` its colour in plots.
+    from others of its kind, "" where there is only one; ``colour`` its colour in plots;
+    ``promise`` the model whose sparsity.json says which of its layers are 2:4 sparse, None where
+    none is.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Model:
     made: str
     branch: str
     colour: str
+    promise: str | None = None
 
 
 def branches(algorithm: str | Sequence[str]) -> dict[str, str]:
@@ -49,8 +52,8 @@ def table(algorithm: str | Sequence[str]) -> list[Model]:
     for suffix in branches(algorithm):
         branch, pruned = suffix[1:], PRUNED + suffix
         rows += [
-            Model(pruned, DENSE, PRUNED, PRUNING, branch, COLOURS[PRUNED]),
-            Model(SPARSE + suffix, pruned, SPARSE, TRAINING, branch, COLOURS[SPARSE]),
+            Model(pruned, DENSE, PRUNED, PRUNING, branch, COLOURS[PRUNED], pruned),
+            Model(SPARSE + suffix, pruned, SPARSE, TRAINING, branch, COLOURS[SPARSE], pruned),
         ]
     return rows
 

@@ -1,7 +1,7 @@
 """Pages that are made from the code, so that they cannot drift from it.
 
-The JSON schema, config/README.md and docs/backends.md. ``make pages`` writes them
-(``python -m twofour.pages``); a test compares them.
+The JSON schema, config/README.md, docs/backends.md and the captions of workflow/report.
+``make pages`` writes them (``python -m twofour.pages``); a test compares them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import yaml
 
 from . import config
 from .deploy import backends
+from .report.captions import OTHERS, PLOTS
 from .system import codehash, files
 
 ROOT = codehash.SCRIPTS.parents[1]
@@ -26,12 +27,18 @@ _MADE = "Made from the code by make pages; edit it there."
 
 def pages() -> dict[str, str]:
     """{path in the repository: text} of all pages."""
-    return {SCHEMA: schema_page(), KEYS: keys_page(), BACKENDS: backends_page()}
+    captions = {**PLOTS, **OTHERS}
+    return {
+        SCHEMA: schema_page(),
+        KEYS: keys_page(),
+        BACKENDS: backends_page(),
+        **{f"workflow/report/{name}.rst": f"{text}\n" for name, text in captions.items()},
+    }
 
 
 def schema_page() -> str:
     """The JSON schema, for editors and for anyone who wants to check a file without TwoFour."""
-    head = f"# {_MADE} The sections stand in twofour/*/settings.py.\n"
+    head = f"# {_MADE} The sections are in twofour/*/settings.py.\n"
     return head + yaml.safe_dump(config.schema(), sort_keys=False, allow_unicode=True, width=100)
 
 
@@ -80,7 +87,7 @@ _BACKENDS_HEAD = """# Backends
 """
 _COLUMNS = (
     *("backend", "runs on", "precisions", "sparse kernels", "built for batch sizes"),
-    *("reads", "needs"),
+    *("reads", "needs", "note"),
 )
 
 
@@ -98,6 +105,7 @@ def backends_page() -> str:
                 "yes" if about.for_batches else "no",
                 ", ".join(about.reads),
                 ", ".join(about.packages),
+                about.note,
             )
         )
     lines = [f"| {' | '.join(row)} |\n" for row in rows]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import config
+from . import config, train
 from .system import cli, codehash, sections
 
 # How images become the network's input.
@@ -47,9 +47,9 @@ STAGES: dict[str, Stage] = {
             *("seed", *PICTURES, *AUGMENTATION, *LOADING, "model", "train"),
             *(*MACHINE, "hardware.gpus", "hardware.cpu_processes", "hardware.nodes"),
         ),
-        code=("train.loop",),
+        code=(train.ROOT,),
     ),
-    "permute": Stage(("seed", "model", "data.image_size", "data.resize", *CHOSEN)),
+    "permute": Stage(("seed", "model", "data.image_size", *CHOSEN)),
     "prune": Stage(("model", *CHOSEN)),
     "export": Stage(("model", *PICTURES)),
     "check": Stage(),

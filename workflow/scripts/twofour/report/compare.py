@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..artifacts import SPARSITY, WEIGHTS
+from ..artifacts import EVALUATION, SPARSITY, SPEED, WEIGHTS
 from ..models import DENSE, PRUNED, SPARSE, Model, of_kind
 from ..network import weights
 from ..sparse import pattern
@@ -96,10 +96,9 @@ def build(
     for backend, precision in cases:
         for batch_size in batch_sizes:
             for model in models:
-                name = f"{backend}-{precision}"
-                accuracy = read_json(results / "evaluation" / model.name / f"{name}.json")
-                path = results / "benchmark" / model.name / name / f"bs{batch_size}.json"
-                speed = read_json(path)
+                which = {"model": model.name, "case": f"{backend}-{precision}"}
+                accuracy = read_json(results / EVALUATION.format(**which))
+                speed = read_json(results / SPEED.format(**which, batch_size=batch_size))
                 case = (backend, precision, batch_size, model.name)
                 rounds[case] = speed["synthetic"]["rounds_img_s"]
                 rows.append(_row(model.name, densities[model.name], accuracy, speed))

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from ..artifacts import BUILD, COMPARISON, METRICS, PLOTS, SPARSITY
+from ..artifacts import BUILT, COMPARISON, METRICS, PLOT, PLOTS, SPARSITY
 from ..deploy.sparsity_log import sparse_layers
 from ..models import COLOURS, DENSE, PRUNED, SPARSE, TRAINING, Model, of_kind
 from ..system.files import atomic, read_json
@@ -36,8 +36,7 @@ Kernels = Mapping[str, tuple[bool, bool]]
 
 def draw(results: Path, models: Sequence[Model], cases: Sequence[tuple[str, str]]) -> list[Path]:
     """Draw all plots of the run in folder ``results``; ``cases`` are (backend, precision)."""
-    out = results / "plots"
-    training, accuracy, layers = (out / f"{name}.svg" for name in PLOTS)
+    training, accuracy, layers = (results / PLOT.format(name=name) for name in PLOTS)
     histories = {m: pd.read_csv(results / m.name / METRICS) for m in models if m.made == TRAINING}
     draw_training(histories, training)
     draw_models(compare.read(results / COMPARISON, models), accuracy)
@@ -63,8 +62,8 @@ def _kernels(
     result: dict[str, Kernels] = {}
     for backend, precision in cases:
         for model in of_kind(models, SPARSE):
-            path = results / "deploy" / model.name / f"{backend}-{precision}" / BUILD
-            kernels = sparse_layers(read_json(path), known)
+            path = BUILT.format(model=model.name, case=f"{backend}-{precision}")
+            kernels = sparse_layers(read_json(results / path), known)
             if kernels is not None:
                 result[f"{model.name} {precision}"] = kernels
     return result

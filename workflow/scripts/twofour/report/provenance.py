@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -13,35 +14,34 @@ from typing import Any
 
 import pandas as pd
 
+from ..deploy import backends
 from ..system import hardware
 
-PACKAGES = (
-    "matplotlib",
-    "numpy",
-    "nvidia-dali-cuda110",
-    "onnx",
-    "onnxruntime",
-    "openvino",
-    "paddle2onnx",
-    "paddlepaddle",
-    "paddlepaddle-gpu",
-    "pandas",
-    "pillow",
-    "scikit-learn",
-    "snakemake",
-    "tensorrt",
+# Beside what the backends name themselves.
+_OTHERS = (
+    *("matplotlib", "numpy", "nvidia-dali-cuda110", "onnx", "paddle2onnx", "paddlepaddle-gpu"),
+    *("pandas", "pillow", "scikit-learn", "snakemake", "twofour"),
 )
+_OF_BACKENDS = [package for name in backends.NAMES for package in backends.about(name).packages]
+PACKAGES = sorted({*_OTHERS, *_OF_BACKENDS})
 
 
 def record(
-    settings: Mapping[str, Any], text: str, results: Path, repository: Path
+    settings: Mapping[str, Any],
+    text: str,
+    environment: str | None,
+    results: Path,
+    repository: Path,
 ) -> dict[str, Any]:
     """What provenance.json holds for the run in folder ``results``.
 
-    ``settings`` is the whole configuration, ``text`` the same as one line of JSON, and
-    ``repository`` the folder of the workflow.
+    ``settings`` is the whole configuration, ``text`` the same as one line of JSON, ``environment``
+    that of the jobs that may use a GPU, if they have one of their own, and ``repository`` the
+    folder of the workflow.
     """
     gpus = hardware.gpus()
+    if not (repository / "workflow" / "Snakefile").is_file():  # the programs were installed
+        repository = Path(os.devnull)
     changed = _git(repository, "status", "--porcelain", "--untracked-files=no") or ""
     return {
         "git_commit": _git(repository, "rev-parse", "HEAD"),
@@ -50,7 +50,7 @@ def record(
         "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
         "python": platform.python_version(),
         "packages": _versions(),
-        "packages_of_environment": _versions_in(settings["hardware"]["environment"]),
+        "packages_of_environment": _versions_in(environment),
         "system": platform.platform(),
         "cpu": hardware.cpu_name(),
         "cpu_cores": hardware.cores(),

@@ -31,14 +31,10 @@ _POWERS_OF_TWO = 24  # FLOAT8E8M0, which only scales have
 _PACKED = {21: (4, False), 22: (4, True), 25: (2, False), 26: (2, True)}  # bits, signed
 _STRING = 8
 FLOAT8 = 17  # the type that is meant where an operator says no more than "FP8"
-INTEGERS = {
-    2: (0, 255),
-    3: (-128, 127),
-    4: (0, 65535),
-    5: (-32768, 32767),
-    6: (-(2**31), 2**31 - 1),
+INTEGERS = {  # smallest and largest number of each type
+    **{2: (0, 255), 3: (-128, 127), 4: (0, 65535), 5: (-32768, 32767), 6: (-(2**31), 2**31 - 1)},
+    **{21: (0, 15), 22: (-8, 7), 25: (0, 3), 26: (-2, 1)},
 }
-INTEGERS |= {21: (0, 15), 22: (-8, 7), 25: (0, 3), 26: (-2, 1)}
 
 
 def decode(tensor) -> np.ndarray:

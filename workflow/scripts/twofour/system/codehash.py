@@ -63,7 +63,8 @@ def digest(*roots: str | Path) -> str:
     result = hashlib.sha256()
     for name, path in closure(*roots).items():
         result.update(name.encode())
-        result.update(hashlib.sha256(path.read_bytes()).digest())
+        for file in (path, *_beside(path)):
+            result.update(hashlib.sha256(file.read_bytes()).digest())
     return result.hexdigest()[:16]
 
 
@@ -84,6 +85,13 @@ def closure(*roots: str | Path) -> dict[str, Path]:
             found[name] = path
             pending += [(module, file_of(module)) for module in imports(path) if decides(module)]
     return dict(sorted(found.items()))
+
+
+def _beside(path: Path) -> list[Path]:
+    """Files that belong to a module: report.html.j2 to report.py."""
+    if not path.is_relative_to(PACKAGE):
+        return []
+    return sorted(p for p in path.parent.glob(f"{path.stem}.*") if p.suffix not in (".py", ".pyc"))
 
 
 @functools.cache

@@ -14,8 +14,6 @@ from . import fatbin, slurm
 from .errors import TwoFourError
 from .settings import Hardware
 
-# Compute capability from which a GPU has tensor cores for fp16, and for TF32 and bf16.
-_TENSOR_CORES, _AMPERE = (7, 0), (8, 0)
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _SELECTED = "FLAGS_selected_gpus"  # paddle.distributed.launch gives each process its GPU
 
@@ -41,13 +39,6 @@ class Machine:
     def all_processes(self) -> int:
         """Processes of a training on all nodes."""
         return self.processes * self.nodes
-
-    def layout(self, setting: str) -> str:
-        """Order of the dimensions of images for ``train.layout``: tensor cores favour NHWC.
-
-        So does oneDNN, which computes in it or turns images into blocks of channels.
-        """
-        return "NHWC" if setting == "auto" else setting
 
 
 def cores() -> int:
@@ -223,30 +214,3 @@ def capability(gpu: dict[str, str]) -> tuple[int, int]:
     """The compute capability (8, 6) of one of :func:`gpus`."""
     major, _, minor = gpu["compute_cap"].partition(".")
     return int(major), int(minor or 0)
-
-
-def precisions(machine: Machine) -> tuple[str, ...]:
-    """What training can do on ``machine``, best first."""
-    if machine.device == "cpu":
-        return ("fp32",)
-    if machine.capability >= _AMPERE:
-        return ("amp_fp16", "pure_fp16", "amp_bf16", "tf32", "fp32")
-    if machine.capability >= _TENSOR_CORES:
-        return ("amp_fp16", "pure_fp16", "fp32")
-    return ("fp32",)
-
-
-def precision(setting: str, machine: Machine) -> str:
-    """The precision that training uses for the config's ``train.precision``.
-
-    Raises TwoFourError if one is asked for by name that the machine cannot do.
-    """
-    offered = precisions(machine)
-    if setting == "auto":
-        return offered[0]
-    if setting not in offered:
-        raise TwoFourError(
-            f"train.precision is {setting}, but training on this {machine.device} "
-            f"({machine.name}) can do only {', '.join(offered)}; set it to auto or one of these"
-        )
-    return setting

@@ -37,6 +37,6 @@ class Hardware(Section):
     threads: int | Literal["auto"] = key(
         "auto",
         "processor threads of a process; auto takes all cores, divided by the processes of a "
-        "training (another number rounds differently, so fix it to repeat a run bit by bit)",
+        "training (another number rounds differently, so fix it to repeat a run bit for bit)",
         schema={"oneOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": 1024}]},
     )

@@ -1,3 +1,3 @@
 """Training: the loop and its parts, mixed precision, several processes, checkpoints."""
 
-ROOT = "train.loop"  # the module whose imports determine the outcome of a training
+ROOT = "train.process"  # the module whose imports determine the outcome of a training

@@ -25,13 +25,16 @@ class Feeder:
     def _made(self, states: list[bytes] | None) -> list[Loader]:
         plan = self._plan
         first = plan.group.rank * plan.train.accumulation
+        options = {"seed": plan.seed, "shards": plan.shards, "size": self.size}
+        options["half"] = plan.precision == "pure_fp16"
         return [
-            Loader(self._paths, self._pipeline(shard), states[shard] if states else None)
+            Loader(
+                self._paths,
+                pipeline(plan, training=True, shard=shard, **options),
+                states[shard] if states else None,
+            )
             for shard in range(first, first + plan.train.accumulation)
         ]
-
-    def _pipeline(self, shard: int) -> Pipeline:
-        return training_pipeline(self._plan, shard, self.size)
 
     def epoch(self, step: int) -> Iterator[tuple]:
         """What each step of an epoch takes, from ``step`` on: a batch from each loader."""
@@ -52,21 +55,17 @@ class Feeder:
         return True
 
 
-def training_pipeline(plan: Plan, shard: int, size: int) -> Pipeline:
-    """How the images of one shard become batches."""
+def pipeline(plan: Plan, training: bool, **options) -> Pipeline:
+    """How images become the batches that a graph of the training takes."""
     return Pipeline(
         plan.data,
         plan.network.input_channels,
         plan.train.batch_size,
-        training=True,
+        training=training,
         threads=plan.machine.threads,
         device=plan.machine.device,
         gpu=plan.machine.gpu,
-        seed=plan.seed,
-        shard=shard,
-        shards=plan.shards,
-        size=size,
         layout=plan.layout[1:],
-        half=plan.precision == "pure_fp16",
         stay=True,
+        **options,
     )

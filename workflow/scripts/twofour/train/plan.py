@@ -50,7 +50,7 @@ class Plan:
     """A training, as each of its processes sees it.
 
     ``seed``, ``data``, ``model`` and ``train`` are of the configuration; ``precision`` is what the
-    machine computes in (:func:`twofour.system.hardware.precision`).
+    machine computes in (:func:`.precision.choose`).
     """
 
     seed: int
@@ -64,8 +64,11 @@ class Plan:
 
     @property
     def layout(self) -> str:
-        """Order of the dimensions of images and features: NCHW or NHWC."""
-        return self.machine.layout(self.train.layout)
+        """Order of the dimensions of images and features: NCHW or NHWC, which suits tensor cores.
+
+        It suits oneDNN, too, which computes in it or turns images into blocks of channels.
+        """
+        return "NHWC" if self.train.layout == "auto" else self.train.layout
 
     @property
     def shards(self) -> int:

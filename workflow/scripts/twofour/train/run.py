@@ -10,11 +10,10 @@ from typing import Any
 from ..artifacts import CHECKPOINTS, TRAINING
 from ..data import lists
 from ..data.batches import steps_per_epoch
-from ..network import architecture
-from ..system import cli, codehash, files, hardware, libraries, lock, slurm
+from ..system import cli, files, libraries, lock, slurm
 from ..system.hardware import Machine
-from . import ROOT, launch
-from .plan import Plan, Settings, Start
+from . import launch, precision
+from .plan import Settings
 
 
 def run(settings: Settings, options: Namespace, program: Path) -> int | None:
@@ -25,17 +24,17 @@ def run(settings: Settings, options: Namespace, program: Path) -> int | None:
     training on another node.
     """
     machine = libraries.start(settings.hardware, training=True)
-    precision = hardware.precision(settings.train.precision, machine)
+    precision.choose(settings.train.precision, machine)  # an error is reported once
     out = Path(options.out)
     if launch.launched():
-        _train(settings, options, machine, precision)
+        _train(settings, options, machine)
         return None
     if slurm.on_a_node():
         return launch.run_on_node(program, _without_log(sys.argv[1:]), machine, out)
     try:
         with lock.exclusive(out / CHECKPOINTS):
             if machine.all_processes == 1:
-                _train(settings, options, machine, precision)
+                _train(settings, options, machine)
             else:
                 _launch(settings, options, machine, program)
     except cli.Interrupted as stop:
@@ -54,41 +53,13 @@ def _launch(settings: Settings, options: Namespace, machine: Machine, program: P
     _report(files.read_json(out / TRAINING))
 
 
-def _train(settings: Settings, options: Namespace, machine: Machine, precision: str) -> None:
+def _train(settings: Settings, options: Namespace, machine: Machine) -> None:
     """The training, or one process's part of it."""
-    from ..network import graph
-    from . import begin, loop, parallel
+    from . import process  # which loads DALI, so not before PaddlePaddle
 
-    dataset = lists.read(options.data)
-    network = architecture.resnet(settings.model, len(dataset.classes))
-    if options.start:
-        start = begin.from_pruned(Path(options.start), network)
-    else:
-        start = begin.from_weights(settings.train.init, network)
-    identity = {"code": codehash.digest(ROOT), "dataset": dataset.content, **start.identity}
-    start = Start(start.weights, start.masks, identity)
-    if machine.device == "gpu":
-        libraries.set_tf32(precision != "fp32")
-    if launch.stop_asked():
-        raise cli.Interrupted("stopped before the first step")
-    group = parallel.connect(graph.place(machine.device, machine.gpu))
-    plan = Plan(
-        settings.seed,
-        settings.data,
-        settings.model,
-        settings.train,
-        network,
-        machine,
-        precision,
-        group,
-    )
-    out = Path(options.out)
-    summary = loop.train(plan, dataset, start, out)
-    if summary is None:
-        return
-    if options.start:
-        begin.report_sparsity(Path(options.start), start.masks, out)
-    if group.size == 1:
+    start = Path(options.start) if options.start else None
+    summary = process.train(settings, machine, Path(options.data), start, Path(options.out))
+    if summary is not None and summary["processes"] == 1:
         _report(summary)
 
 

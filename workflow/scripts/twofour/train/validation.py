@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..data.lists import Dataset
-from ..data.loader import Loader, Pipeline
+from ..data.loader import Loader
 from ..network.inference import Inference
 from ..system import libraries
+from .feeder import pipeline
 from .metrics import Tally
 from .plan import Plan
 
@@ -23,7 +24,7 @@ class Validation:
         parts = np.array_split(np.arange(len(paths)), plan.group.size)
         self._positions = parts[plan.group.rank]
         mine = [paths[i] for i in self._positions]
-        self._loader = Loader(mine, _pipeline(plan)) if mine else None
+        self._loader = Loader(mine, pipeline(plan, training=False)) if mine else None
         machine = plan.machine
         self._infer = Inference(
             plan.network, plan.data.image_size, machine.device, plan.layout, machine.gpu
@@ -39,17 +40,3 @@ class Validation:
                     tally.add(self._infer(images), self._positions[positions])
         tally.reduce(self._plan.group.sum)
         return tally.result()
-
-
-def _pipeline(plan: Plan) -> Pipeline:
-    return Pipeline(
-        plan.data,
-        plan.network.input_channels,
-        plan.train.batch_size,
-        training=False,
-        threads=plan.machine.threads,
-        device=plan.machine.device,
-        gpu=plan.machine.gpu,
-        layout=plan.layout[1:],
-        stay=True,
-    )

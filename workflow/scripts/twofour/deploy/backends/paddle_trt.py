@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...artifacts import PADDLE_MODEL, PADDLE_WEIGHTS
+from ...artifacts import DESCRIPTION, PADDLE_MODEL, PADDLE_WEIGHTS
 from ...system.errors import TwoFourError
 from ...system.hardware import Machine, gpus
 from ...system.libraries import import_paddle
@@ -146,7 +146,7 @@ def collect_shapes(model: Path, path: Path, shapes: list[tuple], machine: Machin
 def _input_shape(model: Path) -> tuple[int, ...]:
     from ...system.files import read_json
 
-    return tuple(read_json(model / "model.json")["input"]["shape"][1:])
+    return tuple(read_json(model / DESCRIPTION)["input"]["shape"][1:])
 
 
 def _versions() -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -9,20 +9,13 @@ from pathlib import Path
 import jinja2
 import yaml
 
-from ..artifacts import BUILD, COMPARISON, DATASET, PROVENANCE, SPARSITY, TRAINING
+from ..artifacts import BUILT, COMPARISON, DATASET, PLOT, PROVENANCE, SPARSITY, TRAINING
 from ..models import DENSE, PRUNED, SPARSE, Model, of_kind
 from ..system.files import read_json, read_text
 from . import compare
+from .captions import PLOTS
 
 TEMPLATE = "report.html.j2"  # beside this module
-PICTURES = {
-    "training": "Training: the sparse network starts from the pruned weights and uses the same "
-    "hyper-parameters.",
-    "models": "Accuracy, and throughput on synthetic input.",
-    "layers": "Layer by layer: the share of the dense weights' magnitude that pruning kept, the "
-    "density after retraining, and, where TensorRT was allowed sparse kernels, which layers run on "
-    "one.",
-}
 
 
 def render(results: Path, models: Sequence[Model], cases: Sequence[tuple[str, str]]) -> str:
@@ -30,7 +23,10 @@ def render(results: Path, models: Sequence[Model], cases: Sequence[tuple[str, st
     provenance = read_json(results / PROVENANCE)
     table = compare.read(results / COMPARISON, models)
     deployed = [
-        (model.name, read_json(results / "deploy" / model.name / f"{backend}-{precision}" / BUILD))
+        (
+            model.name,
+            read_json(results / BUILT.format(model=model.name, case=f"{backend}-{precision}")),
+        )
         for model in of_kind(models, SPARSE)
         for backend, precision in cases
     ]
@@ -53,7 +49,7 @@ def render(results: Path, models: Sequence[Model], cases: Sequence[tuple[str, st
         kinds=table.kinds(),
         colours={model.kind: model.colour for model in models},
         layers=sparsity[0]["layers"],
-        pictures=[(_svg(results / "plots" / f"{n}.svg"), text) for n, text in PICTURES.items()],
+        pictures=[(_svg(results / PLOT.format(name=n)), text) for n, text in PLOTS.items()],
         dataset=read_json(results / "dataset" / DATASET),
         dense=read_json(results / DENSE / TRAINING),
         config=yaml.safe_dump(provenance["config"], sort_keys=False, allow_unicode=True),

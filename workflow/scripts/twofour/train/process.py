@@ -1,0 +1,43 @@
+"""One process's part of a training: what it starts from, and on what it computes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..data import lists
+from ..network import architecture, graph
+from ..system import cli, codehash, libraries
+from ..system.hardware import Machine
+from . import ROOT, begin, launch, loop, parallel, precision
+from .plan import Plan, Settings, Start
+
+
+def train(
+    settings: Settings, machine: Machine, data: Path, pruned: Path | None, out: Path
+) -> dict[str, Any] | None:
+    """Train on the dataset in folder ``data`` into ``out``, from the network in ``pruned``.
+
+    ``pruned`` is the folder of the pruning stage, None for a dense training. Returns what
+    train.json holds in the first process, and None in the others.
+    """
+    dataset = lists.read(data)
+    network = architecture.resnet(settings.model, len(dataset.classes))
+    if pruned is not None:
+        start = begin.from_pruned(pruned, network)
+    else:
+        start = begin.from_weights(settings.train.init, network)
+    identity = {"code": codehash.digest(ROOT), "dataset": dataset.content, **start.identity}
+    start = Start(start.weights, start.masks, identity)
+    chosen = precision.choose(settings.train.precision, machine)
+    if machine.device == "gpu":
+        libraries.set_tf32(chosen != "fp32")
+    if launch.stop_asked():
+        raise cli.Interrupted("stopped before the first step")
+    group = parallel.connect(graph.place(machine.device, machine.gpu))
+    sections = (settings.seed, settings.data, settings.model, settings.train)
+    plan = Plan(*sections, network, machine, chosen, group)
+    summary = loop.train(plan, dataset, start, out)
+    if summary is not None and pruned is not None:
+        begin.report_sparsity(pruned, start.masks, out)
+    return summary
