@@ -32,8 +32,9 @@ doctor: $(ENVIRONMENTS) configuration
 
 gpu-environment: $(GPU_VENV)/.installed
 
-configuration:
-	@$(if $(CONFIG),test -f "$(CONFIG)" || { echo "error: CONFIG=$(CONFIG): there is no such file" >&2; exit 1; },:)
+# Snakemake would not say where a file is malformed.
+configuration: $(ENVIRONMENTS)
+	@$(BIN)/python workflow/scripts/check_config.py --config "$(or $(CONFIG),config/config.yaml)"
 
 test: $(VENV)/.installed
 	@$(BIN)/python -m pytest

@@ -29,7 +29,17 @@ def test_defaults_are_the_published_recipe():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"train": {"epoch": 3}}, "unknown key train.epoch; did you mean epochs?"),
+        ({"train": {"epoch": 3}}, "unknown key train.epoch; did you mean train.epochs?"),
+        ({"epochs": 3}, "unknown key epochs; did you mean train.epochs?"),
+        ({"epoch": 3}, "unknown key epoch; did you mean train.epochs?"),
+        ({"data": {"epochs": 3}}, "unknown key data.epochs; did you mean train.epochs?"),
+        (
+            {"batch_size": 3},
+            "unknown key batch_size; did you mean train.batch_size or evaluation.batch_size?",
+        ),
+        ({"train": {"data": {}}}, "unknown key train.data; did you mean data?"),
+        ({"train.epochs": 3}, "unknown key train.epochs; write train: {epochs: …}"),
+        ({"qqq": 3}, "unknown key qqq; known here: run, seed"),
         ({"trian": {}}, "unknown key trian; did you mean train?"),
         ({"train": {"epochs": 0}}, "train.epochs is 0, but must be a whole number at least 1"),
         ({"train": {"epochs": "3"}}, 'train.epochs is "3", but must be a whole number'),
@@ -64,22 +74,81 @@ def test_numbers_with_an_exponent_need_no_point(tmp_path):
         assert config.load(source).train.weight_decay == 1e-4
 
 
-def test_command_line_entries_get_their_types():
-    given = {"run": 2026, "train": {"epochs": "3", "precision": "auto"}, "data": {"flip": "false"}}
-    given["benchmark"] = {"batch_sizes": ["1", "8"]}
-    assert config.from_command_line(given) == {
+def test_files_and_command_line_overwrite_each_other_key_by_key(tmp_path):
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text("run: a\ntrain: {epochs: 3, batch_size: 8}\n")
+    second.write_text("train: {epochs: 4}\n")
+    entries = ["run=2026", 'train={"precision": "auto"}', "data={flip: false}"]
+    entries.append("benchmark={batch_sizes: [1, 8]}")
+    assert config.read(first, second, entries=entries) == {
         "run": "2026",
-        "train": {"epochs": 3, "precision": "auto"},
+        "train": {"epochs": 4, "batch_size": 8, "precision": "auto"},
         "data": {"flip": False},
         "benchmark": {"batch_sizes": [1, 8]},
     }
 
 
-def test_malformed_file_is_named(tmp_path):
-    path = tmp_path / "bad.yaml"
-    path.write_text("train: [1\n")
-    with pytest.raises(TwoFourError, match=re.escape(str(path))):
+@pytest.mark.parametrize(
+    "name", ["2026_11", "0010", "1e5", "1:30", "2026-11-25", "0x1f", "yes", "1.50", "+3", ".5"]
+)
+def test_texts_stay_as_they_were_typed(name, tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text(f"run: {name}\ndata: {{root: {name}}}\n")
+    value = config.read(path)
+    assert value == {"run": name, "data": {"root": name}}
+    assert config.read(path, entries=["run=x", f"run={name}"])["run"] == name
+
+
+@pytest.mark.parametrize(
+    ("typed", "value"),
+    [("0010", 10), ("8", 8), ("1e2", 100), ("+3", 3), ("24.0", 24)],
+)
+def test_numbers_are_decimal(typed, value, tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text(f"train: {{batch_size: {typed}}}\n")
+    assert config.load(str(path)).train.batch_size == value
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"train: [1\n", "a.yaml, line 2, column 1: not valid YAML: "),
+        (b"train:\n\tepochs: 3\n", "a.yaml, line 2, column 1: not valid YAML: "),
+        (b"run: a\n run: b\n", "a.yaml, line 2, column 5: not valid YAML: "),
+        (b"run: a\n---\nrun: b\n", "a.yaml, line 2, column 1: not valid YAML: "),
+        (b"run: *x\n", "a.yaml, line 1, column 6: not valid YAML: "),
+        (b"run: a\0b\n", "a.yaml: not valid YAML: "),
+        (b"run: caf\xe9\n", "a.yaml, line 1: a character is not in UTF-8 (byte 0xe9"),
+        (b"# a\n# \xfc\nrun: a\n", "a.yaml, line 2: a character is not in UTF-8"),
+        (
+            b"train: {epochs: 3}\nrun: a\ntrain: {batch_size: 8}\n",
+            "a.yaml: train is given twice, in line 1, column 1 and in line 3, column 1",
+        ),
+        (
+            b"train:\n  epochs: 3\n  epochs: 4\n",
+            "a.yaml: train.epochs is given twice, in line 2, column 3 and in line 3, column 3",
+        ),
+        (b'{"run": "a", "run": "b"}', "a.yaml: run is given twice, in line 1, column 2"),
+        (b"- 1\n", "the configuration must be a mapping of keys, not [1]"),
+    ],
+)
+def test_malformed_files_are_named_with_the_place(content, message, tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_bytes(content)
+    with pytest.raises(TwoFourError, match=re.escape(message)) as caught:
         config.load(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_byte_order_mark_is_no_key(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_bytes(b"\xef\xbb\xbfrun: flowers\n")
+    assert config.load(str(path)).run == "flowers"
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(TwoFourError, match=re.escape(f"{tmp_path}/none.yaml does not exist")):
+        config.load(f"{tmp_path}/none.yaml")
 
 
 def test_shipped_configs_are_valid():

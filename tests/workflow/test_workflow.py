@@ -298,7 +298,7 @@ def test_added_image_reruns_from_the_dataset_on(run):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"train": {"epoch": 1}}, "unknown key train.epoch; did you mean epochs?"),
+        ({"train": {"epoch": 1}}, "unknown key train.epoch; did you mean train.epochs?"),
         ({"data": {"root": "elsewhere"}}, "data.root: there is no folder elsewhere"),
         ({"data": {"root": None}}, "data.root is missing"),
         (
@@ -318,6 +318,16 @@ def test_bad_config_stops_before_anything_runs(run, changes, message):
     assert done.returncode != 0
     assert message in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_snakemake_gets_texts_as_they_were_typed(run):
+    """By itself Snakemake reads 0010 as 10, and keeps the last of two equal keys."""
+    done = snakemake(run, "--configfile", "config.yaml", "--config", "run=0010", "-n")
+    assert "results/0010/" in done.stdout + done.stderr
+    text = (run / "config.yaml").read_text()
+    (run / "twice.yaml").write_text(f"{text}\nrun: b\n")
+    done = snakemake(run, "--configfile", "twice.yaml", "-n", check=False)
+    assert "run is given twice" in done.stdout + done.stderr
 
 
 def test_gate_runs_after_the_report_and_the_command_line_sets_it(run):

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.sourcecache import LocalSourceFile
-from snakemake.utils import update_config
 
 try:
     from twofour import artifacts, command, config as configuration, models, stages
@@ -31,9 +30,15 @@ from twofour.system.errors import TwoFourError
 MODULE = not workflow.modifier.is_main_snakefile()  # another workflow imports this one
 
 try:
-    if not MODULE:  # a module's command line belongs to the workflow that imports it
-        update_config(config, configuration.from_command_line(workflow.config_settings.config))
-    CONFIG = configuration.validated(config)
+    if MODULE:  # a module's files and command line are those of the workflow that imports it
+        CONFIG = configuration.validated(config)
+    else:  # Snakemake keeps the last of two equal keys, and reads 2026_11 as a number
+        CONFIG = configuration.validated(
+            configuration.read(
+                *(workflow.overwrite_configfiles or workflow.configfiles),
+                entries=workflow.config_settings.config_args,
+            )
+        )
     if CONFIG.data.source != "digits":
         configuration.require_root(CONFIG.data)
     # The number of classes, not known yet, does not matter here.

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-import yaml
 
 from .data.settings import Data
 from .deploy.settings import Benchmark, Deploy, Evaluation
@@ -22,9 +21,9 @@ from .network import architecture
 from .network.settings import Model
 from .report.settings import Accept
 from .sparse.settings import Sparsity
-from .system import patterns, sections
+from .system import patterns, sections, yamltext
 from .system.errors import TwoFourError
-from .system.files import read_text
+from .system.files import PathLike
 from .system.sections import Section, key
 from .system.settings import Hardware
 from .train.settings import Train
@@ -74,19 +73,48 @@ def load(source: str, keys: Iterable[str] | None = None) -> Config:
     With ``keys`` ("data", "train.epochs") the result holds these alone, and reading another one is
     an error. Raises TwoFourError with the full name of the key that is wrong.
     """
-    inline = source.lstrip().startswith("{")
-    text = source if inline else read_text(source)
-    where = "--config" if inline else source
+    if source.lstrip().startswith("{"):
+        return validated(_parse(source, "--config"), keys)
+    return validated(read(source), keys)
+
+
+def read(path: PathLike, *more: PathLike, entries: Iterable[str] = ()) -> Any:
+    """What the YAML or JSON file ``path`` says, unchecked.
+
+    Each of ``more`` files overwrites what the ones before say, key by key, and so do the
+    ``entries`` of a command line ("run=flowers", 'train={"epochs": 3}'). Raises TwoFourError with
+    the line and column of what is not YAML.
+    """
+    result: Any = {}
+    for file in (path, *more):
+        result = _updated(result, _parse(_text(file), str(file)))
+    for entry in entries:
+        name, _, value = entry.partition("=")
+        given = _parse(value, f"--config {name}", name)
+        result = _updated(result, {name: given})
+    return result
+
+
+def _text(path: PathLike) -> str:
     try:
-        value = json.loads(text) if inline else yaml.safe_load(text)
-    except json.JSONDecodeError as error:
-        raise TwoFourError(f"--config is neither a file nor valid JSON: {error}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" in line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "malformed"
-        raise TwoFourError(f"{where} is not valid YAML{line}: {problem}") from error
-    return validated({} if value is None else value, keys)
+        return yamltext.decoded(Path(path).read_bytes(), str(path))
+    except FileNotFoundError as error:
+        raise TwoFourError(f"{path} does not exist") from error
+    except OSError as error:
+        raise TwoFourError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _parse(text: str, where: str, key: str = "") -> Any:
+    value = yamltext.parse(text, where, functools.partial(sections.is_text, Config), key)
+    return {} if value is None and not key else value
+
+
+def _updated(value: Any, change: Any) -> Any:
+    """``value`` with what ``change`` says, mappings key by key."""
+    if not isinstance(value, Mapping) or not isinstance(change, Mapping):
+        return change
+    merged = {name: _updated(value.get(name), child) for name, child in change.items()}
+    return {**value, **merged}
 
 
 def validated(config: Any, keys: Iterable[str] | None = None) -> Config:
@@ -118,25 +146,6 @@ def validated(config: Any, keys: Iterable[str] | None = None) -> Config:
         with contextlib.suppress(sections.UndeclaredKeyError):  # of what is held only in part
             check(result)
     return result
-
-
-def from_command_line(entries: Any, key: str = "") -> Any:
-    """Entries of Snakemake's --config with the types they mean.
-
-    Snakemake leaves every value inside train='{"epochs": 3}' a string, and turns the name of a
-    run called 2026 into a number.
-    """
-    if isinstance(entries, Mapping):
-        prefix = f"{key}." if key else ""
-        return {name: from_command_line(v, f"{prefix}{name}") for name, v in entries.items()}
-    if isinstance(entries, list):
-        return [from_command_line(value, key) for value in entries]
-    if sections.is_text(Config, key):
-        return None if entries is None else str(entries)
-    if isinstance(entries, str):
-        with contextlib.suppress(yaml.YAMLError):
-            return yaml.safe_load(entries)
-    return entries
 
 
 def compact(value: Any) -> str:
@@ -287,11 +296,36 @@ def _sentence(error: jsonschema.ValidationError) -> str:
     if error.validator == "additionalProperties":
         unknown = sorted(str(k) for k in set(given) - set(node["properties"]))[0]
         full = f"{key}.{unknown}" if error.absolute_path else unknown
-        hint = patterns.suggestion(unknown, node["properties"])
-        if not hint:
-            hint = f"; known here: {', '.join(node['properties'])}"
-        return f"unknown key {full}{hint}"
+        return f"unknown key {full}{_hint(unknown, full, node['properties'])}"
     return f"{key} is {_shown(given)}, but must be {allowed(node)}"
+
+
+def _hint(unknown: str, full: str, here: Iterable[str]) -> str:
+    """Which key was meant by an ``unknown`` one: here, elsewhere, or written with a dot."""
+    known = _full_names()
+    if full in known:  # "train.epochs: 3" at the top of a file
+        section, _, name = full.partition(".")
+        return f"; write {section}: {{{name}: …}}"
+    elsewhere = [name for name in known if name.rpartition(".")[2] == unknown]
+    if elsewhere:
+        return f"; did you mean {' or '.join(elsewhere)}?"
+    prefix = full[: -len(unknown)]
+    leaves = {name.rpartition(".")[2] for name in known}
+    if near := patterns.nearest(unknown, here, cutoff=0.8):
+        return f"; did you mean {prefix}{near}?"
+    if far := patterns.nearest(unknown, leaves, cutoff=0.8):
+        return _hint(far, prefix + far, here)
+    if near := patterns.nearest(unknown, here):
+        return f"; did you mean {prefix}{near}?"
+    return f"; known here: {', '.join(here)}"
+
+
+def _full_names() -> list[str]:
+    """All sections and keys: train, train.epochs …"""
+    names = []
+    for section, node in schema()["properties"].items():
+        names += [section, *(f"{section}.{name}" for name in node.get("properties", ()))]
+    return names
 
 
 def _shown(value: Any) -> str:

@@ -38,6 +38,7 @@ class Stage:
 
 # program: stage
 STAGES: dict[str, Stage] = {
+    "check_config": Stage(EVERYTHING),
     "doctor": Stage(EVERYTHING),
     "make_digits": Stage(),
     "unpack_imagenet": Stage(("data.root",)),

@@ -26,5 +26,11 @@ def require(patterns: Iterable[str], names: Iterable[str], key: str, where: str)
 
 def suggestion(name: str, known: Iterable[str]) -> str:
     """``; did you mean …?`` with the known name that looks most like ``name``, or nothing."""
-    close = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else ""
+    near = nearest(name, known)
+    return f"; did you mean {near}?" if near else ""
+
+
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.5) -> str | None:
+    """The known name that looks most like ``name``, if one does; ``cutoff`` is from 0 to 1."""
+    close = difflib.get_close_matches(name, [str(k) for k in known], n=1, cutoff=cutoff)
+    return close[0] if close else None
