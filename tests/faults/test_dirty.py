@@ -86,7 +86,7 @@ def dirty(tmp_path_factory):
     (folder / "dangling.jpg").symlink_to(base / "nowhere.jpg")
     os.mkfifo(folder / "pipe.jpg")
     data = replace(DATA, max_rejected=0.5)
-    dataset.prepare(str(root), str(base / "out"), data, seed=1, workers=1)
+    dataset.prepare(str(root), str(base / "out"), data, workers=1)
     with (base / "out" / "rejected.csv").open(newline="", encoding="utf-8") as file:
         rejected = {os.path.basename(r["path"]): r["reason"] for r in csv.DictReader(file)}  # noqa: PTH119
     return base / "out", rejected
@@ -142,7 +142,7 @@ def test_pictures_that_exif_turns_are_counted_and_stay_as_they_are_stored(dirty)
 def test_huge_image_is_used(tmp_path):
     root = make_images(tmp_path / "images", count=3)
     Image.new("L", (10000, 10000), 99).save(root / "train" / "bright" / "huge.jpg")
-    dataset.prepare(str(root), str(tmp_path / "out"), DATA, seed=1, workers=1)
+    dataset.prepare(str(root), str(tmp_path / "out"), DATA, workers=1)
     assert any(p.endswith("huge.jpg") for p in lists.read(tmp_path / "out").train[0])
 
 
@@ -169,11 +169,9 @@ def test_empty_class_and_too_many_bad_files_are_errors(tmp_path):
     for path in (root / "val" / "bright").iterdir():
         path.write_bytes(b"")
     with pytest.raises(TwoFourError, match=r"3 of 12 files cannot be used.*data\.max_rejected"):
-        dataset.prepare(str(root), str(tmp_path / "out"), DATA, seed=1, workers=1)
+        dataset.prepare(str(root), str(tmp_path / "out"), DATA, workers=1)
     with pytest.raises(TwoFourError, match="class 'bright' of val has no usable image left"):
-        dataset.prepare(
-            str(root), str(tmp_path / "out"), replace(DATA, max_rejected=1), seed=1, workers=1
-        )
+        dataset.prepare(str(root), str(tmp_path / "out"), replace(DATA, max_rejected=1), workers=1)
 
 
 @pytest.mark.parametrize("change", ["gone", "truncated", "emptied"])
@@ -181,7 +179,7 @@ def test_file_that_changes_after_the_dataset_stage(tmp_path, change):
     """Training stops with a sentence that names the file and says what to do."""
     root = make_images(tmp_path / "images", count=12)
     out = tmp_path / "dataset"
-    dataset.prepare(str(root), str(out), DATA, seed=1, workers=1)
+    dataset.prepare(str(root), str(out), DATA, workers=1)
     victim = root / "train" / "bright" / "image 03.jpg"
     content = victim.read_bytes()
     if change == "gone":

@@ -23,10 +23,11 @@ DEPLOYED = {"compare", "plot", "report"}
 
 KEYS = {
     "run": ("other", set()),  # changes only the folder
-    "seed": (7, {"prepare_dataset", "train", "permute"}),
+    "seed": (7, {"train", "permute"}),
     "data.source": ("ilsvrc2012", LISTS),
     "data.root": ("elsewhere", {*LISTS, "unpack_imagenet"}),
     "data.val_fraction": (0.3, LISTS),
+    "data.split_seed": (2, LISTS),
     "data.max_rejected": (0.3, LISTS),
     "data.image_size": (24, {*INPUT, "permute"}),
     "data.train_size": ([[1, 24], [2, 32]], TRAIN),
@@ -129,10 +130,13 @@ MODULES = {
     "train.amp": TRAINING,
     "train.recipe": TRAINING,
     "train.parallel": TRAINING,
+    "train.seen": TRAINING,
     "train.metrics": {"train", "prune", "permute", "evaluate"},
     "data.loader": {"train", "reference", "evaluate", "benchmark"},
     "data.images": {"prepare_dataset"},
     "data.dataset": {"prepare_dataset"},
+    "data.tree": {"prepare_dataset"},
+    "data.split": {"prepare_dataset"},
     "data.imagenet": {"unpack_imagenet"},
     "data.digits": {"make_digits"},
     "network.inference": INFERENCE,

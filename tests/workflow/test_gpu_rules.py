@@ -70,7 +70,7 @@ def test_only_jobs_that_may_use_a_gpu_run_in_its_environment(tmp_path, environme
 
 def test_missing_files_of_the_configuration_stop_before_anything_runs(tmp_path):
     cases = {
-        "train.init: there is no file none.pdparams": {"train": {"init": "none.pdparams"}},
+        "/none.pdparams": {"train": {"init": "none.pdparams"}},
         "hardware.environment: none is not a Python env": {"hardware": {"environment": "none"}},
         "hardware.container: there is no file a.sif": {"hardware": {"container": "a.sif"}},
     }

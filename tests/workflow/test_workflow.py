@@ -299,7 +299,10 @@ def test_added_image_reruns_from_the_dataset_on(run):
     ("changes", "message"),
     [
         ({"train": {"epoch": 1}}, "unknown key train.epoch; did you mean train.epochs?"),
-        ({"data": {"root": "elsewhere"}}, "data.root: there is no folder elsewhere"),
+        (
+            {"data": {"root": "elsewhere"}},
+            "/elsewhere does not exist; name the folder that holds your images",
+        ),
         ({"data": {"root": None}}, "data.root is missing"),
         (
             {"sparsity": {"exclude": ["layer9.*"]}},

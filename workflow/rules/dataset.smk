@@ -6,6 +6,7 @@ DATASET = {
     "val": f"{RESULTS}/dataset/{artifacts.VAL_LIST}",
     "classes": f"{RESULTS}/dataset/{artifacts.CLASSES}",
     "dataset": f"{RESULTS}/dataset/{artifacts.DATASET}",
+    "digests": f"{RESULTS}/dataset/{artifacts.DIGESTS}",
 }
 IMAGENET = f"{RESULTS}/imagenet/{artifacts.IMAGENET}"
 
@@ -15,12 +16,18 @@ if SOURCE == "digits":
     IMAGES_STATE = "digits"
 else:
     IMAGES = CONFIG.data.root
-    # For ImageNet, go by its archives if they are present: a million files take long to look at.
-    archives = imagenet.state(IMAGES) if SOURCE == "ilsvrc2012" else ""
-    IMAGES_STATE = archives or fingerprint(IMAGES, sizes=SOURCE == "folder")
+    try:
+        tree.require_apart(IMAGES, [".", RESULTS])
+        if SOURCE == "folder":
+            IMAGES_STATE = tree.state(IMAGES)
+        else:  # by its archives if they are present: a million files take long to look at
+            IMAGES_STATE = imagenet.state(IMAGES) or tree.names(IMAGES)
+    except TwoFourError as error:
+        raise WorkflowError(f"configuration: {error}")
     if not IMAGES_STATE:
         raise WorkflowError(
-            f"data.root: there is no folder {IMAGES}; name the one with your images"
+            f"configuration: data.root: there is no folder {os.path.abspath(IMAGES)}; "
+            "name the one with your images"
         )
 
 

@@ -10,6 +10,7 @@ rule train_dense:
         weights=f"{RESULTS}/{DENSE}/{artifacts.WEIGHTS}",
         metrics=f"{RESULTS}/{DENSE}/{artifacts.METRICS}",
         summary=f"{RESULTS}/{DENSE}/{artifacts.TRAINING}",
+        seen=f"{RESULTS}/{DENSE}/{artifacts.SEEN}",
     log:
         f"{LOGS}/train_dense.log",
     benchmark:
@@ -43,6 +44,7 @@ use rule train_dense as train_sparse with:
         weights=f"{RESULTS}/{SPARSE}{{algorithm}}/{artifacts.WEIGHTS}",
         metrics=f"{RESULTS}/{SPARSE}{{algorithm}}/{artifacts.METRICS}",
         summary=f"{RESULTS}/{SPARSE}{{algorithm}}/{artifacts.TRAINING}",
+        seen=f"{RESULTS}/{SPARSE}{{algorithm}}/{artifacts.SEEN}",
         sparsity=f"{RESULTS}/{SPARSE}{{algorithm}}/{artifacts.SPARSITY}",
     log:
         f"{LOGS}/train_sparse{{algorithm}}.log",

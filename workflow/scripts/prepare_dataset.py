@@ -19,9 +19,7 @@ def main(options) -> None:
     else:
         root = options.root or config.require_root(settings.data)
     workers = options.workers or hardware.cores()
-    summary = dataset.prepare(
-        root, options.out, settings.data, settings.seed, workers, flat_val, words
-    )
+    summary = dataset.prepare(root, options.out, settings.data, workers, flat_val, words)
     dataset.tell(summary)
 
 

@@ -3,7 +3,7 @@
 import os
 import sqlite3
 
-from twofour.data import dataset, images, records
+from twofour.data import dataset, images, records, tree
 
 import pytest
 from conftest import make_images
@@ -24,7 +24,7 @@ def decoded(monkeypatch):
 
 
 def check(root, out):
-    return dataset.check(dataset.scan(str(root)), 1, out)
+    return dataset.check(tree.scan(str(root)), 1, out)
 
 
 def test_unchanged_files_are_answered_from_the_record(tmp_path, decoded):
@@ -45,7 +45,7 @@ def test_changed_new_and_removed_files(tmp_path, decoded):
     os.utime(two, ns=(1, 1))  # its content might have changed
     (folder / "new.jpg").write_bytes(two.read_bytes())
     (root / "val" / "bright" / "image 00.jpg").unlink()
-    verdicts = dict(zip((e.path for e in dataset.scan(str(root))), check(root, tmp_path / "out")))
+    verdicts = dict(zip((e.path for e in tree.scan(str(root))), check(root, tmp_path / "out")))
     assert sorted(decoded) == sorted(map(str, (one, two, folder / "new.jpg")))
     assert "cannot be decoded" in verdicts[str(one)].reason
     database = sqlite3.connect(tmp_path / "out" / records.NAME)

@@ -24,7 +24,7 @@ def deciding(stage: str, *modules: str) -> set[str]:
 def test_what_decides_the_bits_of_a_training():
     """The whole list, so that adding or removing a module is a deliberate decision."""
     assert deciding("train") == {
-        *("train.process", "train.begin", "train.precision"),
+        *("train.process", "train.begin", "train.precision", "train.seen"),
         *("train.loop", "train.plan", "train.state", "train.feeder", "train.updater"),
         *("train.training_graph", "train.amp", "train.recipe", "train.parallel"),
         *("train.validation", "train.metrics", "train.outcome"),

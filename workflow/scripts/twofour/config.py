@@ -7,6 +7,7 @@ import copy
 import functools
 import json
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,12 @@ from .system.sections import Section, key
 from .system.settings import Hardware
 from .train.settings import Train
 
+_PATHS = (
+    ("data", "root"),
+    ("train", "init"),
+    ("hardware", "environment"),
+    ("hardware", "container"),
+)
 _EXPONENT = re.compile(r"[+-]?\d+[eE][+-]?\d+")
 
 
@@ -42,7 +49,8 @@ class Config(Section):
     )
     seed: int = key(
         1,
-        "seeds the validation split, the initial weights, the shuffling and the augmentation",
+        "seeds the initial weights, the shuffling and the augmentation (data.split_seed seeds the "
+        "validation split)",
         minimum=0,
         maximum=2147483647,
     )
@@ -139,6 +147,7 @@ def validated(config: Any, keys: Iterable[str] | None = None) -> Config:
         raise TwoFourError(_sentence(errors[0]))
     values = _whole_numbers(values, schema())
     _fill(values, schema())
+    _expand(values)
     result: Config = sections.build(Config, values)
     if keys is not None:
         result = sections.build(Config, sections.select(result, keys))
@@ -196,6 +205,14 @@ def _fill(config: dict, node: dict) -> None:
             config[name] = copy.deepcopy(child["default"])
         if "properties" in child:
             _fill(config[name], child)
+
+
+def _expand(values: dict) -> None:
+    """Replace ~ and variables of the environment in the keys that name files and folders."""
+    for section, name in _PATHS:
+        if isinstance(path := values[section][name], str):
+            # Path would spoil docker://image.
+            values[section][name] = os.path.expanduser(os.path.expandvars(path))  # noqa: PTH111
 
 
 def _check_root(config: Config) -> None:
@@ -278,7 +295,7 @@ def require_files(config: Config) -> None:
     """Raise TwoFourError if a file or folder that the configuration names is not there."""
     init, hardware = config.train.init, config.hardware
     if init is not None and not Path(init).is_file():
-        raise TwoFourError(f"train.init: there is no file {init}")
+        raise TwoFourError(f"train.init: there is no file {Path(init).absolute()}")
     environment, image = hardware.environment, hardware.container
     if environment is not None and not Path(environment, "bin", "python").is_file():
         raise TwoFourError(

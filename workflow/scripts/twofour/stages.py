@@ -19,7 +19,9 @@ PICTURES = tuple(f"data.{key}" for key in ("image_size", "resize", "mean", "std"
 AUGMENTATION = tuple(f"data.{key}" for key in ("crop_area", "crop_ratio", "flip", "train_size"))
 LOADING = tuple(f"data.{key}" for key in ("decoder", "decoder_load", "prefetch"))
 MACHINE = ("hardware.device", "hardware.threads")
-FILE_LISTS = tuple(f"data.{key}" for key in ("source", "root", "val_fraction", "max_rejected"))
+FILE_LISTS = tuple(
+    f"data.{key}" for key in ("source", "root", "val_fraction", "split_seed", "max_rejected")
+)
 CHOSEN = ("sparsity.include", "sparsity.exclude", "sparsity.require_learnt")
 EVERYTHING = tuple(sections.names(config.Config))
 
@@ -42,7 +44,7 @@ STAGES: dict[str, Stage] = {
     "doctor": Stage(EVERYTHING),
     "make_digits": Stage(),
     "unpack_imagenet": Stage(("data.root",)),
-    "prepare_dataset": Stage(("seed", *FILE_LISTS)),
+    "prepare_dataset": Stage(FILE_LISTS),
     "train": Stage(
         (
             *("seed", *PICTURES, *AUGMENTATION, *LOADING, "model", "train"),

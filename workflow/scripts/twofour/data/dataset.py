@@ -7,116 +7,25 @@ import csv
 import hashlib
 import io
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 
-from ..artifacts import CLASSES, DATASET, REFUSED, REJECTED, TRAIN_LIST, VAL_LIST
+from ..artifacts import CLASSES, DATASET, DIGESTS, REFUSED, REJECTED, TRAIN_LIST, VAL_LIST
 from ..system import pool, progress
 from ..system.cli import log
 from ..system.errors import TwoFourError
-from ..system.files import sha256, write_json, write_text
+from ..system.files import atomic, sha256, write_json, write_text
 from . import images, records
 from .settings import Data
+from .split import split_validation
+from .tree import SPLITS, Entry, nested, require_apart, scan, shown
 
-SPLITS = ("train", "val")
 LISTS = {"train": TRAIN_LIST, "val": VAL_LIST}
-_LISTERS = 16  # folders that are listed at a time
+SHOWN = 10  # classes whose counts are logged
 NAMED = 20  # leaks and duplicates that dataset.json names; it counts all of them
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One file: its split ("train" or "val"), class name, and path as the file lists hold it."""
-
-    split: str
-    label: str
-    path: str
-
-
-def scan(root: str, flat_val: dict[str, str] | None = None) -> list[Entry]:
-    """All files of an ImageFolder tree, sorted; ``split`` is "" where the tree has only one.
-
-    Accepts train/<class>/<file> with or without val/<class>/<file>, or <class>/<file> alone. Files
-    may be in subfolders of their class. Names that start with a dot are skipped. ``flat_val`` is
-    the class of each file in a val folder without class folders. Raises TwoFourError if there is no
-    such tree, a class folder is empty, or the splits' classes differ.
-    """
-    base = Path(root)
-    if not base.is_dir():
-        what = "is not a folder" if base.exists() else "does not exist"
-        raise TwoFourError(f"data.root: {root} {what}; name the folder that holds your images")
-    splits = {name: base / name for name in SPLITS if (base / name).is_dir()}
-    if "val" in splits and "train" not in splits:
-        raise TwoFourError(f"data.root: {root} has a folder val but no folder train beside it")
-    if set(splits) != set(SPLITS):
-        splits = {"": splits.get("train", base)}
-
-    entries: list[Entry] = []
-    classes: dict[str, list[str]] = {}
-    for split, folder in splits.items():
-        if split == "val" and flat_val:
-            classes[split] = sorted(set(flat_val.values()))
-            names = sorted(flat_val)
-            entries += [Entry(split, flat_val[n], os.path.join(folder, n)) for n in names]
-            continue
-        classes[split] = _subfolders(folder)
-        if not classes[split]:
-            raise TwoFourError(
-                f"no class folders in {folder}: expected one folder of images for each class"
-            )
-        with ThreadPoolExecutor(_LISTERS) as pool:  # a network file system serves many at once
-            listed = pool.map(_files, [folder / label for label in classes[split]])
-            for label, files in zip(classes[split], listed):
-                if not files:
-                    raise TwoFourError(
-                        f"class {label!r} is empty: no file in {folder / label}; "
-                        "add images or remove the folder"
-                    )
-                entries += [Entry(split, label, path) for path in files]
-    if len(classes) == 2:
-        only = {s: sorted(set(classes[s]) - set(classes[o])) for s, o in (SPLITS, SPLITS[::-1])}
-        if any(only.values()):
-            parts = [f"only in {s}: {', '.join(names[:5])}" for s, names in only.items() if names]
-            raise TwoFourError(
-                f"the classes of {root}/train and {root}/val differ ({'; '.join(parts)})"
-            )
-    return entries
-
-
-def fingerprint(root: str, sizes: bool = True) -> str:
-    """A hash of the names and sizes of all files below ``root`` ("" if there is no such folder).
-
-    It shows cheaply whether images were added, removed or replaced. Without ``sizes`` it
-    asks the file system about folders only: a million files would take too long.
-    """
-    if not Path(root).is_dir():
-        return ""
-    digest = hashlib.sha256()
-    seen = set()
-    for folder, names, files in os.walk(root, followlinks=True):
-        identity = os.path.realpath(folder)
-        if identity in seen:  # a loop of links
-            names.clear()
-            continue
-        seen.add(identity)
-        names.sort()
-        relative = os.path.relpath(folder, root)
-        for name in sorted(files):
-            size = _size(os.path.join(folder, name)) if sizes else 0
-            digest.update(os.fsencode(f"{relative}/{name}\0{size}\n"))
-    return digest.hexdigest()
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return -1
 
 
 def check(entries: list[Entry], workers: int, folder: Path) -> list[images.Verdict]:
@@ -166,37 +75,10 @@ def _inspect(paths: list[str], workers: int) -> Iterator[images.Verdict]:
             bar.update()
 
 
-def split_validation(entries: list[Entry], fraction: float, seed: int) -> list[Entry]:
-    """Assign a seeded random share of each class to "val" and the rest to "train".
-
-    Each class gives round(fraction · n) images, at least one to either side. Raises TwoFourError
-    for a class with a single image.
-    """
-    rng = np.random.default_rng(seed)
-    groups: dict[str, list[Entry]] = collections.defaultdict(list)
-    for entry in entries:
-        groups[entry.label].append(entry)
-    result = []
-    for label in sorted(groups):
-        group = groups[label]
-        if len(group) < 2:
-            raise TwoFourError(
-                f"class {label!r} has only one usable image, which cannot be split into training "
-                "and validation; add images or make a val folder"
-            )
-        count = min(max(round(fraction * len(group)), 1), len(group) - 1)
-        chosen = set(rng.permutation(len(group))[:count].tolist())
-        for index, entry in enumerate(group):
-            split = "val" if index in chosen else "train"
-            result.append(Entry(split, entry.label, entry.path))
-    return sorted(result, key=_order)
-
-
 def prepare(
     root: str,
     out: str,
     data: Data,
-    seed: int,
     workers: int,
     flat_val: dict[str, str] | None = None,
     words: dict[str, str] | None = None,
@@ -208,9 +90,10 @@ def prepare(
     holds. If the stage fails because of rejected files, they are listed in refused.csv, which is
     not an output: Snakemake deletes the outputs of a failed job.
     """
+    require_apart(root, [out])
     entries = scan(root, flat_val)
     verdicts = check(entries, workers, Path(out))
-    rejected = [(e.path, v.reason) for e, v in zip(entries, verdicts) if v.reason]
+    rejected = [(shown(e.path), v.reason) for e, v in zip(entries, verdicts) if v.reason]
     table = _csv([("path", "reason"), *rejected])
     refused = Path(out) / REFUSED
     write_text(refused, table)
@@ -220,11 +103,10 @@ def prepare(
     _refuse_emptied_classes(entries, kept, out)
     refused.replace(Path(out) / REJECTED)
     if kept[0].split == "":
-        kept = split_validation(kept, data.val_fraction, seed)
+        digests = {path: verdict.digest for path, verdict in good.items()}
+        kept = split_validation(kept, digests, data.val_fraction, data.split_seed)
 
     classes = sorted({e.label for e in kept})
-    if len(classes) < 2:
-        raise TwoFourError(f"{root} has only one class ({classes[0]}); a classifier needs two")
     labels = {name: index for index, name in enumerate(classes)}
     summary = _summary(root, kept, good, classes, len(rejected))
     for split in SPLITS:
@@ -232,10 +114,22 @@ def prepare(
             f"{e.path} {labels[e.label]}\n" for e in sorted(kept, key=_order) if e.split == split
         ]
         write_text(Path(out) / LISTS[split], "".join(lines))
-    shown = [f"{c} {' '.join(words[c].split())}" if words and c in words else c for c in classes]
-    write_text(Path(out) / CLASSES, "".join(f"{name}\n" for name in shown))
+    write_digests(Path(out) / DIGESTS, kept, good)
+    named = [f"{c} {' '.join(words[c].split())}" if words and c in words else c for c in classes]
+    write_text(Path(out) / CLASSES, "".join(f"{name}\n" for name in named))
     write_json(Path(out) / DATASET, summary)
     return summary
+
+
+def write_digests(path: Path, entries: list[Entry], verdicts: Mapping[str, images.Verdict]) -> None:
+    """Write the digest of each image's pixels, [n, 16] uint8 for each split, as the lists go."""
+    arrays = {}
+    for split in SPLITS:
+        ordered = [e.path for e in sorted(entries, key=_order) if e.split == split]
+        joined = b"".join(verdicts[name].digest for name in ordered)
+        arrays[split] = np.frombuffer(joined, dtype=np.uint8).reshape(len(ordered), 16)
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 def tell(summary: dict) -> None:
@@ -247,6 +141,15 @@ def tell(summary: dict) -> None:
         summary["classes"],
         summary["rejected"],
     )
+    for line in _counts(summary["per_class"]):
+        log.info("%s", line)
+    if summary["nested"]:
+        log.warning(
+            "warning: the classes are %s; if they should be %s …, one level deeper, bring these "
+            "folders together in one",
+            ", ".join(list(summary["per_class"])[:3]),
+            ", ".join(summary["nested"][:3]),
+        )
     if summary["leaks"]["count"]:
         first = summary["leaks"]["pairs"][0]
         log.warning(
@@ -265,37 +168,24 @@ def tell(summary: dict) -> None:
         )
 
 
+def _counts(per_class: dict[str, dict[str, int]]) -> list[str]:
+    """A line for each class with its images, for the first of many."""
+    width = max(len(name) for name in list(per_class)[:SHOWN])
+    lines = [
+        f"  {name:{width}}  {count['train']:7d} train {count['val']:7d} val"
+        for name, count in list(per_class.items())[:SHOWN]
+    ]
+    if len(per_class) > SHOWN:
+        least, most = (f(c["train"] for c in per_class.values()) for f in (min, max))
+        lines.append(
+            f"  and {len(per_class) - SHOWN} more classes; training images of a class: "
+            f"{least} to {most}"
+        )
+    return lines
+
+
 def _order(entry: Entry) -> tuple[str, str]:
     return entry.label, entry.path
-
-
-def _subfolders(folder: Path) -> list[str]:
-    with os.scandir(folder) as found:
-        names = [e.name for e in found if e.is_dir() and not e.name.startswith(".")]
-    for name in names:
-        if "\n" in name or "\r" in name:
-            raise TwoFourError(f"class folder {str(folder / name)!r} has a line break in its name")
-    return sorted(names)
-
-
-def _unreadable(error: OSError) -> None:
-    """Raise TwoFourError: a folder that cannot be listed would silently be left out."""
-    raise TwoFourError(f"cannot read the folder {error.filename}: {error.strerror}") from error
-
-
-def _files(folder: Path) -> list[str]:
-    """All files below ``folder``; links are followed, except in loops."""
-    result = []
-    seen = set()
-    for current, names, files in os.walk(folder, followlinks=True, onerror=_unreadable):
-        identity = os.path.realpath(current)
-        if identity in seen:
-            names.clear()
-            continue
-        seen.add(identity)
-        names[:] = [n for n in names if not n.startswith(".")]
-        result += [os.path.join(current, n) for n in files if not n.startswith(".")]
-    return sorted(result)
 
 
 def _refuse_too_many(rejected: list, total: int, limit: float, out: str) -> None:
@@ -312,7 +202,9 @@ def _refuse_emptied_classes(entries: list[Entry], kept: list[Entry], out: str) -
     lost = {(e.split, e.label) for e in entries} - {(e.split, e.label) for e in kept}
     for split, label in sorted(lost):
         where = f" of {split}" if split else ""
-        raise TwoFourError(f"class {label!r}{where} has no usable image left; see {out}/{REFUSED}")
+        raise TwoFourError(
+            f"class {shown(label)!r}{where} has no usable image left; see {out}/{REFUSED}"
+        )
 
 
 def _summary(
@@ -346,6 +238,7 @@ def _summary(
         "classes": len(classes),
         "images": {split: sum(counts[split, c] for c in classes) for split in SPLITS},
         "per_class": {c: {split: counts[split, c] for split in SPLITS} for c in classes},
+        "nested": nested(kept)[:NAMED],
         "rejected": rejected,
         "bytes": sum(v.size for v in infos),
         "width": {"min": min(widths), "median": float(np.median(widths)), "max": max(widths)},

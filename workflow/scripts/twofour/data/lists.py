@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..artifacts import CLASSES, DATASET, TRAIN_LIST, VAL_LIST
+from ..artifacts import CLASSES, DATASET, DIGESTS, TRAIN_LIST, VAL_LIST
 from ..system.errors import TwoFourError
 from ..system.files import PathLike, read_json, read_text
 
@@ -38,6 +39,16 @@ class Dataset:
     val: tuple[list[str], np.ndarray]
     classes: list[str]
     content: str  # hash of all images, their classes and splits
+
+
+def digests(folder: PathLike) -> dict[str, np.ndarray]:
+    """{"train": digests [n], "val": digests [m]} of the images' pixels, as 16 bytes each."""
+    path = Path(folder) / DIGESTS
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name].view("V16").ravel() for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise TwoFourError(f"cannot read {path}: {error}") from error
 
 
 def read(folder: PathLike) -> Dataset:

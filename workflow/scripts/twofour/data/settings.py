@@ -33,9 +33,17 @@ class Data(Section):
     )
     val_fraction: float = key(
         0.2,
-        "share of each class that becomes the validation set when the folder has only one split",
+        "share of the images that become the validation set when the folder has only one split "
+        "(on average: whether an image does is decided by its pixels, so that it stays on its "
+        "side whatever is added)",
         exclusiveMinimum=0,
         exclusiveMaximum=1,
+    )
+    split_seed: int = key(
+        1,
+        "another number draws another validation set, when the folder has only one split",
+        minimum=0,
+        maximum=2147483647,
     )
     max_rejected: float = key(
         0.01,

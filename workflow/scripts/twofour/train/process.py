@@ -9,7 +9,7 @@ from ..data import lists
 from ..network import architecture, graph
 from ..system import cli, codehash, libraries
 from ..system.hardware import Machine
-from . import ROOT, begin, launch, loop, parallel, precision
+from . import ROOT, begin, launch, loop, parallel, precision, seen
 from .plan import Plan, Settings, Start
 
 
@@ -37,7 +37,14 @@ def train(
     group = parallel.connect(graph.place(machine.device, machine.gpu))
     sections = (settings.seed, settings.data, settings.model, settings.train)
     plan = Plan(*sections, network, machine, chosen, group)
+    images, before = lists.digests(data), seen.by(settings.train.init)
+    known = seen.count(images["val"], before)
+    if group.rank == 0:
+        seen.warn(known, len(images["val"]), str(settings.train.init))
     summary = loop.train(plan, dataset, start, out)
-    if summary is not None and pruned is not None:
+    if summary is None:
+        return None
+    seen.write(out, images["train"], before)
+    if pruned is not None:
         begin.report_sparsity(pruned, start.masks, out)
     return summary
