@@ -12,7 +12,7 @@ INSPECTED = 100_000  # files that are checked to find the one that could not be 
 def unreadable(paths: Sequence[str], error: Exception) -> str:
     """A sentence on the file of ``paths`` that made DALI raise ``error``."""
     for path in paths[:INSPECTED]:
-        reason = inspect(path).reason
+        reason = inspect(path, thorough=True).reason
         if reason:
             return (
                 f"an image cannot be read: {path} ({reason}); it has changed since the dataset "

@@ -18,7 +18,7 @@ from ..system import pool, progress
 from ..system.cli import log
 from ..system.errors import TwoFourError
 from ..system.files import atomic, sha256, write_json, write_text
-from . import images, records
+from . import decoding, images, records
 from .settings import Data
 from .split import split_validation
 from .tree import SPLITS, Entry, nested, require_apart, scan, shown
@@ -34,7 +34,7 @@ def check(entries: list[Entry], workers: int, folder: Path) -> list[images.Verdi
     Files are decoded, except those unchanged since an earlier check, whose verdicts are in
     ``folder``. What a check has found is kept there even if it is killed.
     """
-    code = sha256(images.__file__)
+    code = sha256(images.__file__) + sha256(decoding.__file__)
     with records.open_records(folder, code) as known:
         times = {}
         verdicts: list[images.Verdict | None] = []
@@ -158,6 +158,13 @@ def tell(summary: dict) -> None:
             first["train"],
             first["val"],
         )
+    misnamed = summary["misnamed"]
+    if misnamed["count"]:
+        log.info(
+            "%d images have another format than their name says, such as %s; they are used",
+            misnamed["count"],
+            misnamed["paths"][0],
+        )
     turned = summary["turned_by_exif"]
     if turned["count"]:
         log.warning(
@@ -230,6 +237,7 @@ def _summary(
         if digest in first["val"]
     ]
     turned = [e.path for e in kept if verdicts[e.path].turned]
+    misnamed = [e.path for e in kept if verdicts[e.path].misnamed]
     counts = collections.Counter((e.split, e.label) for e in kept)
     infos = [verdicts[e.path] for e in kept]
     widths, heights = [v.width for v in infos], [v.height for v in infos]
@@ -246,6 +254,7 @@ def _summary(
         "duplicates": {"count": copies, "paths": copied},
         "leaks": {"count": len(leaks), "pairs": leaks[:NAMED]},
         "turned_by_exif": {"count": len(turned), "paths": turned[:NAMED]},
+        "misnamed": {"count": len(misnamed), "paths": misnamed[:NAMED]},
         "content_hash": content.hexdigest(),
     }
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
+from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
+import numpy as np
+from PIL import Image, ImageOps
+
+from . import decoding
 
 # What DALI's decoders read, and the extensions that belong to each format (Pillow's names).
 EXTENSIONS = {
@@ -20,11 +24,11 @@ EXTENSIONS = {
     "PPM": {".ppm", ".pgm", ".pbm", ".pnm"},
     "JPEG2000": {".jp2"},
 }
-# Pillow's JPEG reader detects MPO; GIF is read only to be reported as an unsupported format.
-READERS = [*(name for name in EXTENSIONS if name != "MPO"), "GIF"]
+READERS = [name for name in EXTENSIONS if name != "MPO"]  # Pillow's JPEG reader detects MPO
 KNOWN_EXTENSIONS = frozenset().union(*EXTENSIONS.values())
 _ORIENTATION = 0x0112  # EXIF tag; 1 is upright
 MAX_PIXELS = 200_000_000  # above this a file is a decompression bomb rather than a picture
+_HEAD = 1 << 16  # bytes in which a JPEG file says what it is
 
 
 class Verdict(NamedTuple):  # there may be millions of them
@@ -32,7 +36,7 @@ class Verdict(NamedTuple):  # there may be millions of them
 
     ``digest`` identifies the decoded pixels, so that a copy is found even if its metadata differ.
     ``turned`` says that viewers rotate or mirror the image by its EXIF orientation, which DALI's
-    decoders do not.
+    decoders do not; ``misnamed`` that its format is not that of its extension.
     """
 
     reason: str | None
@@ -41,30 +45,39 @@ class Verdict(NamedTuple):  # there may be millions of them
     height: int = 0
     digest: bytes = b""
     turned: bool = False
+    misnamed: bool = False
 
 
-def inspect(path: str) -> Verdict:
-    """Decode the file at ``path`` in full and judge it. Never raises for a bad file."""
+def inspect(path: str, thorough: bool = False) -> Verdict:
+    """Decode the file at ``path`` in full and judge it. Never raises for a bad file.
+
+    What is not a plain JPEG file is decoded by DALI as well; with ``thorough``, these are, too.
+    """
     try:
         size = os.stat(path).st_size
     except OSError as error:
         return Verdict(f"cannot be read: {error.strerror}")
     if size == 0:
         return Verdict("empty file")
-    extension = os.path.splitext(path)[1].lower()  # noqa: PTH122 (Path is slow)
-    if extension not in KNOWN_EXTENSIONS:
-        return Verdict(f"not an image: extension {extension or 'missing'}", size)
     if "\n" in path or "\r" in path:
         return Verdict("line break in the file name, which a file list cannot hold", size)
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:
         return Verdict("file name is not valid UTF-8", size)
+    extension = os.path.splitext(path)[1].lower()  # noqa: PTH122 (Path is slow)
     try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            head = file.read(_HEAD)
+        if kind := decoding.foreign(head):
+            return Verdict(f"{kind}, which DALI cannot decode: {decoding.CONVERT}", size)
+        if extension not in KNOWN_EXTENSIONS:
+            return Verdict(f"not an image: extension {extension or 'missing'}", size)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of harmless metadata
             with Image.open(path, formats=READERS) as image:
-                return _judge(image, extension, size)
+                check = thorough or not decoding.is_plain_jpeg(head)
+                return _judge(image, path, extension, size, check)
     except OSError as error:
         if error.errno is not None:
             return Verdict(f"cannot be read: {error.strerror}", size)
@@ -74,24 +87,35 @@ def inspect(path: str) -> Verdict:
         return Verdict(f"cannot be decoded: {type(error).__name__}: {error}", size)
 
 
-def _judge(image: Image.Image, extension: str, size: int) -> Verdict:
-    kind = image.format
-    if kind not in EXTENSIONS:
-        return Verdict(f"{kind} images are not supported", size)
-    if extension not in EXTENSIONS[kind]:
-        return Verdict(f"wrong extension: {extension} file with {kind} content", size)
+def _judge(image: Image.Image, path: str, extension: str, size: int, check: bool) -> Verdict:
+    kind = str(image.format)
     if image.width * image.height > MAX_PIXELS:
         return Verdict(f"too large: {image.width}×{image.height} pixels", size)
-    if kind == "TIFF" and image.mode in ("CMYK", "LAB", "YCbCr"):
-        return Verdict(
-            f"{image.mode} colours in a TIFF file, which decoders read differently", size
-        )
-    image.load()
-    pixels = image if image.mode == "RGB" else image.convert("RGB")
-    digest = hashlib.blake2b(repr(pixels.size).encode(), digest_size=16)
-    digest.update(pixels.tobytes())
     turned = _turned(image)
-    return Verdict(None, size, image.width, image.height, digest.digest(), turned)
+    image.load()
+    pixels, native = _pixels(image)
+    if check:
+        views = [np.asarray(pixels)]
+        if turned:
+            views.append(np.asarray(ImageOps.exif_transpose(pixels)))
+        if reason := decoding.failure(Path(path).read_bytes(), *views):
+            return Verdict(reason, size)
+    digest = hashlib.blake2b(repr(pixels.size).encode(), digest_size=16)
+    digest.update(native)
+    misnamed = extension not in EXTENSIONS[kind]
+    return Verdict(None, size, image.width, image.height, digest.digest(), turned, misnamed)
+
+
+def _pixels(image: Image.Image) -> tuple[Image.Image, bytes]:
+    """The picture that viewers show, in 8-bit RGB, and the bytes of its pixels as they are."""
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        native = np.asarray(image)
+        bright = native.astype(np.float64)
+        top = 1.0 if image.mode == "F" else 65535.0
+        shown = np.clip(np.rint(bright * (255 / top)), 0, 255).astype(np.uint8)
+        return Image.fromarray(shown).convert("RGB"), native.tobytes()
+    pixels = image if image.mode == "RGB" else image.convert("RGB")
+    return pixels, pixels.tobytes()
 
 
 def _turned(image: Image.Image) -> bool:

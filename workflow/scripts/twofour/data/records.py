@@ -49,7 +49,8 @@ def _connect(path: Path, code: str) -> sqlite3.Connection:
         database.execute("INSERT INTO code VALUES (?)", (code,))
     database.execute(
         "CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size INTEGER, changed INTEGER, "
-        "reason TEXT, width INTEGER, height INTEGER, digest BLOB, turned INTEGER) WITHOUT ROWID"
+        "reason TEXT, width INTEGER, height INTEGER, digest BLOB, turned INTEGER, "
+        "misnamed INTEGER) WITHOUT ROWID"
     )
     database.commit()
     return database
@@ -68,19 +69,20 @@ class Records:
         if not self._earlier:
             return None
         row = self._database.execute(
-            "SELECT size, reason, width, height, digest, turned FROM files "
+            "SELECT size, reason, width, height, digest, turned, misnamed FROM files "
             "WHERE path = ? AND size = ? AND changed = ?",
             (os.fsencode(path), size, changed),
         ).fetchone()
         if row is None:
             return None
-        size, reason, width, height, digest, turned = row
-        return Verdict(reason, size, width, height, digest, bool(turned))
+        size, reason, width, height, digest, turned, misnamed = row
+        return Verdict(reason, size, width, height, digest, bool(turned), bool(misnamed))
 
     def add(self, path: str, changed: int, verdict: Verdict) -> None:
         """Note the ``verdict`` on the file at ``path``, which was modified at that time (ns)."""
         values = (os.fsencode(path), verdict.size, changed, verdict.reason, verdict.width)
-        self._waiting.append((*values, verdict.height, verdict.digest, int(verdict.turned)))
+        flags = (int(verdict.turned), int(verdict.misnamed))
+        self._waiting.append((*values, verdict.height, verdict.digest, *flags))
         if len(self._waiting) >= COMMIT_EVERY:
             self.commit()
 
@@ -89,7 +91,7 @@ class Records:
         rows = sorted(
             self._waiting, key=itemgetter(0)
         )  # in the order of the table, which is faster
-        self._database.executemany("REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        self._database.executemany("REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
         self._waiting.clear()
         self._database.commit()
 

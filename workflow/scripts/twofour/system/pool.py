@@ -7,6 +7,7 @@ import itertools
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -25,9 +26,10 @@ def ordered(function: Callable, items: Iterable, workers: int, chunk: int = 1) -
     """
     rest = iter(items)
     chunks = iter(lambda: list(itertools.islice(rest, chunk)), [])
-    # fork: no threads are running here, and spawn would import everything again
-    fork = multiprocessing.get_context("fork")
-    pool = ProcessPoolExecutor(workers, fork, _start, (os.getpid(),))
+    # fork is faster, since spawn imports everything again; but a fork of a process in which DALI
+    # has started threads hangs as soon as it uses DALI.
+    context = multiprocessing.get_context("spawn" if "nvidia.dali" in sys.modules else "fork")
+    pool = ProcessPoolExecutor(workers, context, _start, (os.getpid(),))
     running: collections.deque = collections.deque()
     try:
         for part in chunks:

@@ -1,0 +1,165 @@
+"""Does NVIDIA DALI decode a file, and to the picture that a viewer shows?
+
+Training decodes with DALI, which stops for good at a file that it cannot decode, and which gives
+some kinds of files other colours than every viewer does. So the check of the dataset lets DALI
+itself decode whatever is not a plain JPEG file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+# Mean difference, of 255, above which two pictures are not the same. Decoders of lossy formats
+# differ by less than 3; inverted or mixed-up colours by dozens.
+DIFFERENT = 8.0
+CONVERT = "convert it to JPEG or PNG"
+
+
+def is_plain_jpeg(content: bytes) -> bool:
+    """Whether this is a JPEG file that all decoders read alike.
+
+    That is one of 8 bits, Huffman-coded (baseline, extended or progressive), grey or YCbCr: marker
+    segments as in ITU-T T.81, annex B, and Adobe's APP14 segment for other colours.
+    """
+    position = 2
+    while content[:2] == b"\xff\xd8" and position + 12 <= len(content):
+        if content[position] != 0xFF:
+            return False
+        marker = content[position + 1]
+        if marker == 0xFF:  # padding
+            position += 1
+            continue
+        length = int.from_bytes(content[position + 2 : position + 4], "big")
+        segment = content[position + 4 : position + 2 + length]
+        if marker in (0xC0, 0xC1, 0xC2):
+            precision, components = segment[0], segment[5]
+            ids = segment[6::3][:components]
+            return precision == 8 and components in (1, 3) and ids != b"RGB"
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # arithmetic, lossless …
+            return False
+        if marker == 0xEE and segment.startswith(b"Adobe") and segment[11:12] == b"\0":
+            return False  # RGB or CMYK
+        if marker == 0xDA or length < 2:
+            return False
+        position += 2 + length
+    return False
+
+
+def foreign(content: bytes) -> str | None:
+    """The name of a format that neither DALI nor this check reads, by the file's first bytes."""
+    if content[4:8] == b"ftyp":
+        brand = content[8:12]
+        if brand in (b"avif", b"avis"):
+            return "AVIF"
+        if brand in (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"):
+            return "HEIC"
+        return "a video"
+    signatures = {
+        b"\xff\x0a": "JPEG XL",
+        b"\0\0\0\x0cJXL \r\n\x87\n": "JPEG XL",
+        b"GIF8": "GIF",
+        b"8BPS": "Photoshop",
+        b"%PDF": "PDF",
+        b"II\xbc": "JPEG XR",
+        b"\0\0\x01\0": "an icon",
+    }
+    for start, name in signatures.items():
+        if content.startswith(start):
+            return name
+    if is_twelve_bit(content):
+        return "12-bit JPEG"
+    return None
+
+
+def is_twelve_bit(content: bytes) -> bool:
+    """Whether this is a JPEG file of 12 bits for each colour."""
+    if content[:2] != b"\xff\xd8":
+        return False
+    for marker in (b"\xff\xc1", b"\xff\xc0", b"\xff\xc2"):
+        place = content.find(marker)
+        if place >= 0 and content[place + 4 : place + 5] == b"\x0c":
+            return True
+    return False
+
+
+def failure(content: bytes, *pictures: np.ndarray) -> str | None:
+    """Why DALI does not decode ``content`` to one of ``pictures``, [H, W, 3] uint8, or None.
+
+    Without pictures it is enough that DALI decodes it.
+    """
+    found = _by_dali(content)
+    if isinstance(found, str):
+        return f"DALI cannot decode it ({found}): {CONVERT}"
+    if pictures and not any(_same(found, picture) for picture in pictures):
+        return f"DALI decodes it to other colours or another size than viewers do: {CONVERT}"
+    return None
+
+
+def _same(first: np.ndarray, second: np.ndarray) -> bool:
+    if first.shape != second.shape:
+        return False
+    # In 16 bits and by rows, since a picture may have 200 million pixels.
+    total = sum(
+        int(np.abs(a.astype(np.int16) - b.astype(np.int16)).sum(dtype=np.int64))
+        for a, b in zip(first, second)
+    )
+    return total <= DIFFERENT * first.size
+
+
+def _by_dali(content: bytes) -> np.ndarray | str:
+    """The picture [H, W, 3] uint8, or the reason."""
+    with _quiet():
+        feed, pipeline = _pipeline()
+        feed.append(np.frombuffer(content, dtype=np.uint8))
+        try:
+            (images,) = pipeline.run()
+            return np.array(images.at(0))
+        except RuntimeError as error:
+            _pipeline.cache_clear()  # it does not run again after an error
+            return _reason(error)
+        finally:
+            feed.clear()
+
+
+@functools.cache
+def _pipeline() -> tuple[list[np.ndarray], Any]:
+    """The next file's content goes into the list, and its picture comes from the pipeline."""
+    from nvidia.dali import fn, pipeline_def, types
+
+    feed: list[np.ndarray] = []
+
+    @pipeline_def(batch_size=1, num_threads=1, device_id=None, prefetch_queue_depth=1)
+    def decoder():
+        encoded = fn.external_source(source=lambda: [feed[-1]], batch=True)
+        return fn.decoders.image(encoded, output_type=types.RGB)
+
+    pipeline = decoder()
+    pipeline.build()
+    return feed, pipeline
+
+
+def _reason(error: RuntimeError) -> str:
+    """The words of DALI's message that say what it could not do."""
+    told = re.findall(r"\.(?:cc|cu|h):\d+\] ([^\[\n]+)$", str(error), re.MULTILINE)
+    return told[0].strip(" .")[:120] if told else "it gives no reason"
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide what libraries in C write to the terminal by themselves ("libpng error: …")."""
+    saved = os.dup(2)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    os.close(null)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
