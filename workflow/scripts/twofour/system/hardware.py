@@ -10,7 +10,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import fatbin, slurm
+from . import cgroup, fatbin, slurm
 from .errors import TwoFourError
 from .settings import Hardware
 
@@ -42,9 +42,12 @@ class Machine:
 
 
 def cores() -> int:
-    """Processor cores that this process may use (a batch system may allow fewer than exist)."""
+    """Processor cores that this process may use.
+
+    A batch system or a container (docker --cpus=1) may allow fewer than exist.
+    """
     bound = len(os.sched_getaffinity(0))
-    return min(bound, slurm.allotted_cores() or bound)
+    return min(bound, slurm.allotted_cores() or bound, cgroup.cores() or bound)
 
 
 def threads(setting: str | int, processes: int = 1) -> int:

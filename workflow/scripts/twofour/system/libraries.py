@@ -10,11 +10,13 @@ import contextlib
 import ctypes
 import io
 import os
+import re
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from . import hardware
+from .cli import log
 from .hardware import Machine
 from .settings import Hardware
 
@@ -27,6 +29,8 @@ _GPU_FLAGS = {
 # PaddlePaddle runs operators that do not need each other at the same time, each with threads of its
 # own: on CPUs that takes three times the memory and up to half the speed (benchmarks/README.md).
 _CPU_FLAGS = {"FLAGS_new_executor_serial_run": "1"}
+# What users may set: how much memory PaddlePaddle takes, and which GPU its launcher gives.
+_USERS_FLAGS = re.compile(r"FLAGS_(selected_gpus|allocator_strategy|.*_memory_.*|.*_dir)")
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # constants of glibc's malloc.h
 _ORDER = "CUDA_DEVICE_ORDER"  # CUDA's own is the fastest first, nvidia-smi's is by the bus
 
@@ -51,9 +55,26 @@ def prepare(settings: Hardware, training: bool = False) -> Machine:
     if machine.device == "cpu":
         _keep_freed_memory()
     flags = _GPU_FLAGS if machine.device == "gpu" else _CPU_FLAGS
-    for name, value in {**flags, _ORDER: "PCI_BUS_ID"}.items():
-        os.environ.setdefault(name, value)
+    _clear_flags(flags)
+    os.environ.update(flags)
+    os.environ.setdefault(_ORDER, "PCI_BUS_ID")
     return machine
+
+
+def _clear_flags(ours: Mapping[str, str]) -> None:
+    """Take PaddlePaddle's flags out of the environment, and say so, but for ``ours``.
+
+    Some break training (FLAGS_use_mkldnn), some change results, and none is part of what decides
+    whether a stage runs again.
+    """
+    cleared = []
+    for name, value in sorted(os.environ.items()):
+        if name.startswith("FLAGS_") and not _USERS_FLAGS.fullmatch(name):
+            if ours.get(name) != value:
+                cleared.append(f"{name}={value}")
+            del os.environ[name]
+    if cleared:
+        log.warning("note: ignoring %s of the environment", ", ".join(cleared))
 
 
 def keep_tensors() -> None:
