@@ -1,4 +1,4 @@
-"""Two at once: refused, or one after the other; different runs work side by side."""
+"""Two at once: refused, or one after the other."""
 
 import multiprocessing
 import signal
@@ -52,11 +52,30 @@ def test_second_run_on_the_same_results_is_refused_and_loses_nothing(folder):
     assert (folder / TARGET.format("slow")).exists()
 
 
-def test_runs_of_different_names_go_side_by_side(folder):
-    pair = [started(folder, run) for run in "ab"]
-    assert [p.communicate() and p.returncode for p in pair] == [0, 0]
-    a, b = ((folder / TARGET.format(run)).read_bytes() for run in "ab")
-    assert a == b
+def test_runs_of_different_names_go_one_after_the_other(folder):
+    """Beside each other they would spoil each other's timings."""
+    first = started(folder, "slow")
+    wait_for(folder / "results/slow/dense/checkpoints", first)
+    second = started(folder, "b")
+    said = second.communicate()[1]
+    assert first.poll() == 0  # it had ended before the second began
+    assert second.returncode == 0 and f"waiting for process {first.pid} on" in said
+    made = [(folder / TARGET.format(run)).stat().st_mtime for run in ("slow", "b")]
+    assert made == sorted(made)
+
+
+def test_a_waiting_run_can_be_stopped(folder):
+    first = started(folder, "slow")
+    wait_for(folder / "results/slow/dense/checkpoints", first)
+    second = started(folder, "b")
+    for line in second.stderr:
+        if line.startswith("waiting for process"):
+            break
+    second.send_signal(signal.SIGINT)
+    said = second.communicate(timeout=20)[1]
+    assert second.returncode != 0 and "Traceback" not in said
+    assert "stopped while waiting for the other run; nothing was begun" in said
+    assert first.wait() == 0
 
 
 def test_after_a_kill_the_message_says_what_to_type(folder):

@@ -2,7 +2,9 @@
 
 import contextlib
 import functools
+import math
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -23,9 +25,10 @@ from twofour.deploy import backends
 from twofour.models import DENSE, PRUNED, SPARSE
 from twofour.network import architecture
 from twofour.sparse import layers
-from twofour.system import hardware, slurm
+from twofour.system import hardware, lock, slurm
 from twofour.system.errors import TwoFourError
 
+ALONE = contextlib.ExitStack()  # holds the lock of see_alone as long as Snakemake runs
 MODULE = not workflow.modifier.is_main_snakefile()  # another workflow imports this one
 
 try:
@@ -130,6 +133,19 @@ def conda(kind):
 CPU_CONDA = conda("cpu")
 COMPUTE_CONDA = conda("gpu" if CONFIG.hardware.device == "gpu" else "cpu")
 COMPUTE_CONTAINER = CONFIG.hardware.container
+
+
+def see_alone():
+    """Wait until no other run from this folder is at work on this machine.
+
+    Their jobs would slow down each other's trainings and spoil the benchmarks. The lock goes with
+    this process.
+    """
+    running = Path("results", ".running", platform.node())
+    try:
+        ALONE.enter_context(lock.exclusive(running, wait=math.inf))
+    except KeyboardInterrupt:
+        raise WorkflowError("stopped while waiting for the other run; nothing was begun")
 
 
 def see_cluster():

@@ -56,6 +56,6 @@ def _acquire(file, folder: Path, wait: float) -> None:
                 "the same command again"
             )
         if not told:
-            log.info("waiting for %s, which is working in %s", holder, folder)
+            log.warning("waiting for %s, which is working in %s", holder, folder)
             told = True
         time.sleep(0.2)
