@@ -161,7 +161,7 @@ def tell(summary: dict) -> None:
     misnamed = summary["misnamed"]
     if misnamed["count"]:
         log.info(
-            "%d images have another format than their name says, such as %s; they are used",
+            "images with another format than their name says, which are used: %d, such as %s",
             misnamed["count"],
             misnamed["paths"][0],
         )

@@ -6,6 +6,7 @@ sentence that asks, instead of becoming another experiment.
 
 from __future__ import annotations
 
+import collections
 import hashlib
 import os
 import re
@@ -89,9 +90,10 @@ def state(root: str) -> str:
 
     It shows cheaply whether images were added, removed or replaced. Raises TwoFourError as it does.
     """
+    base = str(Path(root))  # with which all paths begin
     digest = hashlib.sha256()
     for entry in scan(root):
-        name = os.path.relpath(entry.path, root)
+        name = entry.path[len(base) :]
         digest.update(os.fsencode(f"{name}\0{_size(entry.path)}\n"))
     return digest.hexdigest()
 
@@ -138,8 +140,7 @@ def nested(entries: list[Entry]) -> list[str]:
         inner = parts[len(parts) - parts[::-1].index(entry.label) :]
         if len(inner) != 2 or owners.setdefault(inner[0], entry.label) != entry.label:
             return []
-    counts = [list(owners.values()).count(label) for label in set(owners.values())]
-    if not counts or min(counts) < 2:
+    if not owners or min(collections.Counter(owners.values()).values()) < 2:
         return []
     return sorted(f"{label}/{name}" for name, label in owners.items())
 
@@ -162,10 +163,9 @@ def _folder(root: str) -> Path:
 def _splits(base: Path) -> dict[str, Path]:
     """{split: its folder}; the only one is called ""."""
     found = _subfolders(base)
-    has_folders = {name: bool(_subfolders(base / name)) for name in found}
     alike = [n for n in found if _like(_TRAIN_LIKE, n) or _like(_VAL_LIKE, n)]
     # A folder "train" or "test" of images beside others is a class (bus, car, train).
-    suspects = alike if len(alike) == len(found) else [n for n in alike if has_folders[n]]
+    suspects = alike if len(alike) == len(found) else [n for n in alike if _subfolders(base / n)]
     if not suspects:
         return {"": base}
     if "train" in suspects and ("val" in suspects or suspects == ["train"]):
