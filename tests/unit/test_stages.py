@@ -136,6 +136,8 @@ MODULES = {
     "data.images": {"prepare_dataset"},
     "data.dataset": {"prepare_dataset"},
     "data.tree": {"prepare_dataset"},
+    "data.findings": {"prepare_dataset", "report"},
+    "data.decoding": {"prepare_dataset"},
     "data.split": {"prepare_dataset"},
     "data.imagenet": {"unpack_imagenet"},
     "data.digits": {"make_digits"},

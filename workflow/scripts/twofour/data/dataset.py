@@ -18,7 +18,7 @@ from ..system import pool, progress
 from ..system.cli import log
 from ..system.errors import TwoFourError
 from ..system.files import atomic, sha256, write_json, write_text
-from . import decoding, images, records
+from . import decoding, findings, images, records
 from .settings import Data
 from .split import split_validation
 from .tree import SPLITS, Entry, nested, require_apart, scan, shown
@@ -143,21 +143,6 @@ def tell(summary: dict) -> None:
     )
     for line in _counts(summary["per_class"]):
         log.info("%s", line)
-    if summary["nested"]:
-        log.warning(
-            "warning: the classes are %s; if they should be %s …, one level deeper, bring these "
-            "folders together in one",
-            ", ".join(list(summary["per_class"])[:3]),
-            ", ".join(summary["nested"][:3]),
-        )
-    if summary["leaks"]["count"]:
-        first = summary["leaks"]["pairs"][0]
-        log.warning(
-            "warning: %d images are in both splits, so accuracy is too high; the first is %s = %s",
-            summary["leaks"]["count"],
-            first["train"],
-            first["val"],
-        )
     misnamed = summary["misnamed"]
     if misnamed["count"]:
         log.info(
@@ -165,14 +150,8 @@ def tell(summary: dict) -> None:
             misnamed["count"],
             misnamed["paths"][0],
         )
-    turned = summary["turned_by_exif"]
-    if turned["count"]:
-        log.warning(
-            "warning: %d images are rotated or mirrored by their EXIF orientation, which is not "
-            "applied here, such as %s; rotate their pixels if your deployment sees them upright",
-            turned["count"],
-            turned["paths"][0],
-        )
+    for sentence in findings.warnings(summary):
+        log.warning("warning: %s", sentence)
 
 
 def _counts(per_class: dict[str, dict[str, int]]) -> list[str]:

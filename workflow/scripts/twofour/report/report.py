@@ -10,6 +10,7 @@ import jinja2
 import yaml
 
 from ..artifacts import BUILT, COMPARISON, DATASET, PLOT, PROVENANCE, SPARSITY, TRAINING
+from ..data import findings
 from ..models import DENSE, PRUNED, SPARSE, Model, of_kind
 from ..system.files import read_json, read_text
 from . import compare
@@ -21,6 +22,7 @@ TEMPLATE = "report.html.j2"  # beside this module
 def render(results: Path, models: Sequence[Model], cases: Sequence[tuple[str, str]]) -> str:
     """The page of the run in folder ``results``, as HTML; ``cases`` are (backend, precision)."""
     provenance = read_json(results / PROVENANCE)
+    dataset = read_json(results / "dataset" / DATASET)
     table = compare.read(results / COMPARISON, models)
     deployed = [
         (
@@ -50,7 +52,8 @@ def render(results: Path, models: Sequence[Model], cases: Sequence[tuple[str, st
         colours={model.kind: model.colour for model in models},
         layers=sparsity[0]["layers"],
         pictures=[(_svg(results / PLOT.format(name=n)), text) for n, text in PLOTS.items()],
-        dataset=read_json(results / "dataset" / DATASET),
+        dataset=dataset,
+        warnings=findings.warnings(dataset),
         dense=read_json(results / DENSE / TRAINING),
         config=yaml.safe_dump(provenance["config"], sort_keys=False, allow_unicode=True),
         provenance=provenance,

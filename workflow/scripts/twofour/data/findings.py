@@ -1,0 +1,31 @@
+"""What a user should know about a dataset: in the log of its stage, and in the report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def warnings(summary: dict[str, Any]) -> list[str]:
+    """A sentence for each thing in dataset.json that may make the accuracy say something else."""
+    found = []
+    if summary["nested"]:
+        classes, inner = list(summary["per_class"])[:3], summary["nested"][:3]
+        found.append(
+            f"the classes are {', '.join(classes)}; if they should be {', '.join(inner)} …, one "
+            "level deeper, bring these folders together in one"
+        )
+    leaks = summary["leaks"]
+    if leaks["count"]:
+        pair = leaks["pairs"][0]
+        found.append(
+            f"{leaks['count']} images are in both splits, so accuracy is too high; the first is "
+            f"{pair['train']} = {pair['val']}"
+        )
+    turned = summary["turned_by_exif"]
+    if turned["count"]:
+        found.append(
+            f"{turned['count']} images are rotated or mirrored by their EXIF orientation, which is "
+            f"not applied here, such as {turned['paths'][0]}; rotate their pixels if your "
+            "deployment sees them upright"
+        )
+    return found
