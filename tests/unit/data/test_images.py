@@ -173,6 +173,22 @@ def test_a_plain_jpeg_is_one_that_every_decoder_reads_alike():
         assert not decoding.is_plain_jpeg(content)
 
 
+def test_metadata_that_look_like_a_frame_are_not_one(tmp_path):
+    content = encoded("JPEG")
+    inside = b"\xff\xc1\0\x11\x0c" + bytes(20)
+    comment = b"\xff\xfe" + struct.pack(">H", len(inside) + 2) + inside
+    path = tmp_path / "a.jpg"
+    path.write_bytes(content[:2] + comment + content[2:])
+    assert decoding.is_plain_jpeg(path.read_bytes())
+    assert inspect(str(path)).reason is None
+
+
+@pytest.mark.parametrize("length", range(2, 200, 3))
+def test_any_beginning_of_a_file_is_judged(length):
+    decoding.is_plain_jpeg(encoded("JPEG")[:length])
+    decoding.foreign(encoded("JPEG")[:length])
+
+
 def test_the_file_that_stops_training_is_named_by_trying_dali(tmp_path):
     paths = []
     for number in range(4):

@@ -12,6 +12,7 @@ import functools
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,34 +23,55 @@ DIFFERENT = 8.0
 CONVERT = "convert it to JPEG or PNG"
 
 
-def is_plain_jpeg(content: bytes) -> bool:
-    """Whether this is a JPEG file that all decoders read alike.
+@dataclass(frozen=True)
+class _Frame:
+    """What the header of a JPEG file's frame says (ITU-T T.81, B.2.2), and Adobe's segment."""
 
-    That is one of 8 bits, Huffman-coded (baseline, extended or progressive), grey or YCbCr: marker
-    segments as in ITU-T T.81, annex B, and Adobe's APP14 segment for other colours.
-    """
-    position = 2
+    kind: int  # the marker, SOF0 being 0xC0
+    bits: int
+    components: int
+    names: bytes
+    adobe: int | None  # the colour transform: 0 none, 1 YCbCr, 2 YCCK
+
+
+def _frame(content: bytes) -> _Frame | None:
+    """The frame header of a JPEG file that begins with ``content``, or None."""
+    position, adobe = 2, None
     while content[:2] == b"\xff\xd8" and position + 12 <= len(content):
         if content[position] != 0xFF:
-            return False
+            return None
         marker = content[position + 1]
         if marker == 0xFF:  # padding
             position += 1
             continue
         length = int.from_bytes(content[position + 2 : position + 4], "big")
         segment = content[position + 4 : position + 2 + length]
-        if marker in (0xC0, 0xC1, 0xC2):
-            precision, components = segment[0], segment[5]
-            ids = segment[6::3][:components]
-            return precision == 8 and components in (1, 3) and ids != b"RGB"
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # arithmetic, lossless …
-            return False
-        if marker == 0xEE and segment.startswith(b"Adobe") and segment[11:12] == b"\0":
-            return False  # RGB or CMYK
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            if len(segment) < 6:
+                return None
+            return _Frame(marker, segment[0], segment[5], segment[6::3][: segment[5]], adobe)
+        if marker == 0xEE and segment.startswith(b"Adobe") and len(segment) > 11:
+            adobe = segment[11]
         if marker == 0xDA or length < 2:
-            return False
+            return None
         position += 2 + length
-    return False
+    return None
+
+
+def is_plain_jpeg(content: bytes) -> bool:
+    """Whether this is the beginning of a JPEG file that all decoders read alike.
+
+    That is one of 8 bits, Huffman-coded (baseline, extended or progressive), grey or YCbCr.
+    """
+    frame = _frame(content)
+    return (
+        frame is not None
+        and frame.kind in (0xC0, 0xC1, 0xC2)
+        and frame.bits == 8
+        and frame.components in (1, 3)
+        and frame.names != b"RGB"
+        and frame.adobe in (None, 1)
+    )
 
 
 def foreign(content: bytes) -> str | None:
@@ -73,20 +95,8 @@ def foreign(content: bytes) -> str | None:
     for start, name in signatures.items():
         if content.startswith(start):
             return name
-    if is_twelve_bit(content):
-        return "12-bit JPEG"
-    return None
-
-
-def is_twelve_bit(content: bytes) -> bool:
-    """Whether this is a JPEG file of 12 bits for each colour."""
-    if content[:2] != b"\xff\xd8":
-        return False
-    for marker in (b"\xff\xc1", b"\xff\xc0", b"\xff\xc2"):
-        place = content.find(marker)
-        if place >= 0 and content[place + 4 : place + 5] == b"\x0c":
-            return True
-    return False
+    frame = _frame(content)
+    return "12-bit JPEG" if frame is not None and frame.bits == 12 else None
 
 
 def failure(content: bytes, *pictures: np.ndarray) -> str | None:
