@@ -1,6 +1,9 @@
 """Two at once: refused, or one after the other."""
 
+import functools
 import multiprocessing
+import os
+import platform
 import signal
 import subprocess
 import sys
@@ -31,7 +34,11 @@ def started(folder, run):
     command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile")]
     command += [TARGET.format(run), "--configfile", f"{run}.yaml", "--cores", "1"]
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True)
+    # A background job of a shell ignores SIGINT, and so would all that it starts.
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(
+        command, cwd=folder, stdout=pipe, stderr=pipe, text=True, preexec_fn=heed
+    )
 
 
 def wait_for(path, process):
@@ -52,30 +59,49 @@ def test_second_run_on_the_same_results_is_refused_and_loses_nothing(folder):
     assert (folder / TARGET.format("slow")).exists()
 
 
-def test_runs_of_different_names_go_one_after_the_other(folder):
+def running(folder):
+    """What a run from this folder holds as long as it is at work."""
+    return folder / "results" / ".running" / platform.node()
+
+
+def until_it_waits(process):
+    """The line with which a run says that it waits."""
+    for line in process.stderr:
+        if line.startswith("waiting for process"):
+            return line
+    raise AssertionError("it did not wait")
+
+
+def test_a_run_waits_for_another_of_another_name(folder):
     """Beside each other they would spoil each other's timings."""
+    with lock.exclusive(running(folder)):
+        second = started(folder, "b")
+        assert f"waiting for process {os.getpid()} on" in until_it_waits(second)
+        assert second.poll() is None and not (folder / "results/b").exists()
+    second.communicate()
+    assert second.returncode == 0 and (folder / TARGET.format("b")).exists()
+
+
+def test_a_run_is_alone_while_it_lasts(folder):
     first = started(folder, "slow")
     wait_for(folder / "results/slow/dense/checkpoints", first)
-    second = started(folder, "b")
-    said = second.communicate()[1]
-    assert first.poll() == 0  # it had ended before the second began
-    assert second.returncode == 0 and f"waiting for process {first.pid} on" in said
-    made = [(folder / TARGET.format(run)).stat().st_mtime for run in ("slow", "b")]
-    assert made == sorted(made)
+    refused = pytest.raises(TwoFourError, match=rf"process {first.pid} on .* is working in")
+    with refused, lock.exclusive(running(folder), wait=0):
+        raise AssertionError("not reached")
+    first.communicate()
+    with lock.exclusive(running(folder), wait=5):
+        pass
 
 
 def test_a_waiting_run_can_be_stopped(folder):
-    first = started(folder, "slow")
-    wait_for(folder / "results/slow/dense/checkpoints", first)
-    second = started(folder, "b")
-    for line in second.stderr:
-        if line.startswith("waiting for process"):
-            break
-    second.send_signal(signal.SIGINT)
-    said = second.communicate(timeout=20)[1]
+    with lock.exclusive(running(folder)):
+        second = started(folder, "b")
+        until_it_waits(second)
+        second.send_signal(signal.SIGINT)
+        said = second.communicate(timeout=30)[1]
     assert second.returncode != 0 and "Traceback" not in said
     assert "stopped while waiting for the other run; nothing was begun" in said
-    assert first.wait() == 0
+    assert not (folder / "results/b").exists()
 
 
 def test_after_a_kill_the_message_says_what_to_type(folder):
