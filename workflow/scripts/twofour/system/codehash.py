@@ -48,6 +48,7 @@ _IMPORT = re.compile(
 )
 
 
+@functools.cache
 def decides(module: str) -> bool:
     """Whether a module ("train.loop", "" being the package) decides what the stages make."""
     if module in DECIDING:
@@ -63,8 +64,7 @@ def digest(*roots: str | Path) -> str:
     result = hashlib.sha256()
     for name, path in closure(*roots).items():
         result.update(name.encode())
-        for file in (path, *_beside(path)):
-            result.update(hashlib.sha256(file.read_bytes()).digest())
+        result.update(_of_module(path) if path.is_relative_to(PACKAGE) else _of_files([path]))
     return result.hexdigest()[:16]
 
 
@@ -87,10 +87,17 @@ def closure(*roots: str | Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+@functools.cache  # many stages share their modules
+def _of_module(path: Path) -> bytes:
+    return _of_files([path, *_beside(path)])
+
+
+def _of_files(paths: list[Path]) -> bytes:
+    return b"".join(hashlib.sha256(path.read_bytes()).digest() for path in paths)
+
+
 def _beside(path: Path) -> list[Path]:
     """Files that belong to a module: report.html.j2 to report.py."""
-    if not path.is_relative_to(PACKAGE):
-        return []
     return sorted(p for p in path.parent.glob(f"{path.stem}.*") if p.suffix not in (".py", ".pyc"))
 
 
