@@ -109,25 +109,26 @@ def prepare(
     classes = sorted({e.label for e in kept})
     labels = {name: index for index, name in enumerate(classes)}
     summary = _summary(root, kept, good, classes, len(rejected))
-    for split in SPLITS:
-        lines = [
-            f"{e.path} {labels[e.label]}\n" for e in sorted(kept, key=_order) if e.split == split
-        ]
+    ordered = sorted(kept, key=_order)
+    listed = {split: [e for e in ordered if e.split == split] for split in SPLITS}
+    for split, members in listed.items():
+        lines = [f"{e.path} {labels[e.label]}\n" for e in members]
         write_text(Path(out) / LISTS[split], "".join(lines))
-    write_digests(Path(out) / DIGESTS, kept, good)
+    write_digests(Path(out) / DIGESTS, listed, good)
     named = [f"{c} {' '.join(words[c].split())}" if words and c in words else c for c in classes]
     write_text(Path(out) / CLASSES, "".join(f"{name}\n" for name in named))
     write_json(Path(out) / DATASET, summary)
     return summary
 
 
-def write_digests(path: Path, entries: list[Entry], verdicts: Mapping[str, images.Verdict]) -> None:
+def write_digests(
+    path: Path, listed: Mapping[str, list[Entry]], verdicts: Mapping[str, images.Verdict]
+) -> None:
     """Write the digest of each image's pixels, [n, 16] uint8 for each split, as the lists go."""
     arrays = {}
-    for split in SPLITS:
-        ordered = [e.path for e in sorted(entries, key=_order) if e.split == split]
-        joined = b"".join(verdicts[name].digest for name in ordered)
-        arrays[split] = np.frombuffer(joined, dtype=np.uint8).reshape(len(ordered), 16)
+    for split, members in listed.items():
+        joined = b"".join(verdicts[e.path].digest for e in members)
+        arrays[split] = np.frombuffer(joined, dtype=np.uint8).reshape(len(members), 16)
     with atomic(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 

@@ -100,14 +100,11 @@ def foreign(content: bytes) -> str | None:
 
 
 def failure(content: bytes, *pictures: np.ndarray) -> str | None:
-    """Why DALI does not decode ``content`` to one of ``pictures``, [H, W, 3] uint8, or None.
-
-    Without pictures it is enough that DALI decodes it.
-    """
+    """Why DALI does not decode ``content`` to one of ``pictures``, [H, W, 3] uint8, or None."""
     found = _by_dali(content)
     if isinstance(found, str):
         return f"DALI cannot decode it ({found}): {CONVERT}"
-    if pictures and not any(_same(found, picture) for picture in pictures):
+    if not any(_same(found, picture) for picture in pictures):
         return f"DALI decodes it to other colours or another size than viewers do: {CONVERT}"
     return None
 

@@ -105,9 +105,10 @@ def names(root: str) -> str:
     """
     if not Path(root).is_dir():
         return ""
+    base = str(Path(root))
     digest = hashlib.sha256()
     for path in _files(Path(root)):
-        digest.update(os.fsencode(f"{os.path.relpath(path, root)}\n"))
+        digest.update(os.fsencode(f"{path[len(base) + 1 :]}\n"))
     return digest.hexdigest()
 
 

@@ -38,8 +38,8 @@ def train(
     sections = (settings.seed, settings.data, settings.model, settings.train)
     plan = Plan(*sections, network, machine, chosen, group)
     images, before = lists.digests(data), seen.by(settings.train.init)
-    known = seen.count(images["val"], before)
     if group.rank == 0:
+        known = seen.count(images["val"], before)
         seen.warn(known, len(images["val"]), str(settings.train.init))
     summary = loop.train(plan, dataset, start, out)
     if summary is None:
