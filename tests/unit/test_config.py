@@ -140,6 +140,18 @@ def test_malformed_files_are_named_with_the_place(content, message, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_home_and_variables_in_paths_are_expanded(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/anna")
+    monkeypatch.setenv("SCRATCH", "/scratch")
+    given = {"data": {"root": "~/images"}, "train": {"init": "${SCRATCH}/a.pdparams"}}
+    given["hardware"] = {"environment": "$SCRATCH/env", "container": "docker://image"}
+    found = config.validated(given)
+    assert found.data.root == "/home/anna/images"
+    assert found.train.init == "/scratch/a.pdparams"
+    assert found.hardware.environment == "/scratch/env"
+    assert found.hardware.container == "docker://image"
+
+
 def test_a_byte_order_mark_is_no_key(tmp_path):
     path = tmp_path / "a.yaml"
     path.write_bytes(b"\xef\xbb\xbfrun: flowers\n")
