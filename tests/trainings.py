@@ -41,3 +41,13 @@ def started(prepared, out, *changes):
     while not list(out.glob("checkpoints/step*.npz")) and job.poll() is None:
         time.sleep(0.005)
     return job
+
+
+def at_checkpoint(running, out):
+    """The same training once it has written a checkpoint; it must not end before."""
+    until = time.monotonic() + 60
+    while not list((out / "checkpoints").glob("step*.npz")):
+        assert running.poll() is None, running.stderr.read()
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return running

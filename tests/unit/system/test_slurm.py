@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 from twofour.system import hardware, slurm
 from twofour.system.cli import ANY_PARENT, TIED
@@ -14,6 +13,7 @@ from twofour.train import launch
 
 import pytest
 from conftest import SCRIPTS, TINY, merged
+from trainings import at_checkpoint
 
 SCONTROL = """#!/bin/sh
 echo "$@" >>"{folder}/asked"
@@ -90,12 +90,7 @@ def started(prepared, out, **environment):
         text=True,
         env={**os.environ, **environment},
     )
-    until = time.monotonic() + 60
-    while not list((out / "checkpoints").glob("step*.npz")):
-        assert running.poll() is None, running.stderr.read()
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    return running
+    return at_checkpoint(running, out)
 
 
 def test_warning_saves_and_puts_the_job_back(prepared, scontrol, tmp_path):

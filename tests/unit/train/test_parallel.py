@@ -20,6 +20,7 @@ import psutil
 import pytest
 from conftest import SCRIPTS, TINY, make_images, merged, program
 from plans import plan
+from trainings import at_checkpoint
 
 # Without the high learning rate of the first epochs, so that rounding differences do not grow.
 ONE = {"train": {"batch_size": 8, "epochs": 4, "learning_rate": 0.2}}
@@ -41,12 +42,7 @@ def started(data, out, *changes):
     """A training in the background, in its first epochs."""
     words = [sys.executable, str(SCRIPTS / "train.py"), *map(str, command(data, out, *changes)[1:])]
     running = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
-    until = time.monotonic() + 60
-    while not list((out / "checkpoints").glob("step*.npz")):
-        assert running.poll() is None, running.stderr.read()
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    return running
+    return at_checkpoint(running, out)
 
 
 def workers(running) -> list[psutil.Process]:
