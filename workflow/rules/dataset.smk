@@ -7,6 +7,7 @@ DATASET = {
     "classes": f"{RESULTS}/dataset/{artifacts.CLASSES}",
     "dataset": f"{RESULTS}/dataset/{artifacts.DATASET}",
     "digests": f"{RESULTS}/dataset/{artifacts.DIGESTS}",
+    "orientation": f"{RESULTS}/dataset/{artifacts.ORIENTATION}",
 }
 IMAGENET = f"{RESULTS}/imagenet/{artifacts.IMAGENET}"
 

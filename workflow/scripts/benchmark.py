@@ -36,9 +36,12 @@ def main(options) -> None:
     from twofour.data import loader  # after the backend, which may load PaddlePaddle
 
     def batches():
-        paths = benchmark.full_batches(dataset.val[0], batch_size)
         images = loader.for_evaluation(
-            paths, settings.data, settings.model.input_channels, batch_size, machine
+            benchmark.full_batches(dataset.val, batch_size),
+            settings.data,
+            settings.model.input_channels,
+            batch_size,
+            machine,
         )
         while True:
             for pictures, _ in images.epoch():

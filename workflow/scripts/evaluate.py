@@ -31,16 +31,15 @@ def main(options) -> None:
 
     precision = built["precision"]
     tolerance = getattr(settings.evaluation.tolerance, precision)
-    paths, labels = dataset.val
     images = loader.for_evaluation(
-        paths,
+        dataset.val,
         settings.data,
         settings.model.input_channels,
         settings.evaluation.batch_size,
         machine,
     )
     expected = reference.read(options.reference, dataset.content)
-    result = evaluate.evaluate(predict, images, labels, expected)
+    result = evaluate.evaluate(predict, images, dataset.val.labels, expected)
     evaluate.require_agreement(
         result, f"{options.model} in {backend} {precision}", precision, tolerance
     )

@@ -26,7 +26,7 @@ def main(options) -> None:
     state, network = weights.load_network(options.weights, settings.model)
     infer = Inference(network, settings.data.image_size, machine.device).load(state)
     images = loader.for_evaluation(
-        dataset.val[0],
+        dataset.val,
         settings.data,
         network.input_channels,
         settings.evaluation.batch_size,

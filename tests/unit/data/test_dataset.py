@@ -93,7 +93,7 @@ def split_of(out):
     found = lists.read(out)
     return {
         "/".join(path.split("/")[-2:]): split
-        for split, (paths, _) in (("train", found.train), ("val", found.val))
+        for split, (paths, *_) in (("train", found.train), ("val", found.val))
         for path in paths
     }
 

@@ -17,6 +17,9 @@ def test_each_finding_is_a_sentence(tmp_path):
     exif[0x0112] = 6
     Image.open(source).rotate(5).save(root / "train" / "bright" / "turned.jpg", exif=exif)
     summary = dataset.prepare(str(root), str(tmp_path / "b"), Data(), workers=1)
+    (leak,) = findings.warnings(summary)  # nothing is wrong with a picture that is turned
+    assert summary["turned_by_exif"]["count"] == 1
+    summary = dataset.prepare(str(root), str(tmp_path / "b"), Data(exif="ignore"), workers=1)
     leak, turned = findings.warnings(summary)
     assert leak.startswith("1 images are in both splits") and "leak.jpg" in leak
     assert turned.startswith("1 images are rotated") and "turned.jpg" in turned

@@ -210,7 +210,7 @@ def test_extracted_tree_with_and_without_class_folders(tmp_path, flat):
     found = imagenet.prepare(str(tree), 1)
     (tmp_path / "i.json").write_text(json.dumps(found))
     program("prepare_dataset.py", "--imagenet", tmp_path / "i.json", "--out", tmp_path / "data")
-    paths, labels = lists.read(tmp_path / "data").val
+    paths, labels, _ = lists.read(tmp_path / "data").val
     order = sorted(WORDS)
     for path, label in zip(paths, labels):
         number = int(path[-13:-5])

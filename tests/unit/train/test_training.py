@@ -97,6 +97,15 @@ def test_training_that_moves_nothing_is_an_error(prepared, tmp_path):
     assert not (tmp_path / "model.pdparams").exists()
 
 
+def test_training_that_ends_within_its_first_step_of_warmup_blames_the_configuration(
+    prepared, tmp_path
+):
+    one_step = {"train": {"epochs": 1, "warmup_epochs": 1, "batch_size": 40}}
+    done = train(prepared, tmp_path, one_step, check=False)
+    assert done.returncode == 1
+    assert "lower train.warmup_epochs, which is 1" in done.stderr and "bug" not in done.stderr
+
+
 def test_divergence_is_a_sentence(prepared, tmp_path):
     wild = {"train": {"epochs": 5, "learning_rate": 100, "batch_size": 40, "weight_decay": 1.0}}
     wild["train"] |= {"momentum": 0.99, "warmup_epochs": 0}

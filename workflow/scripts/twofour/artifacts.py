@@ -16,6 +16,7 @@ TRAIN_LIST, VAL_LIST = "train.txt", "val.txt"
 CLASSES = "classes.txt"
 DATASET = "dataset.json"
 DIGESTS = "digests.npz"  # of the images' pixels, in the order of the lists
+ORIENTATION = "orientation.json"  # which of them the loader turns
 REJECTED = "rejected.csv"
 REFUSED = "refused.csv"  # the same if the stage fails: Snakemake deletes a failed job's outputs
 IMAGENET = "imagenet.json"

@@ -20,7 +20,8 @@ AUGMENTATION = tuple(f"data.{key}" for key in ("crop_area", "crop_ratio", "flip"
 LOADING = tuple(f"data.{key}" for key in ("decoder", "decoder_load", "prefetch"))
 MACHINE = ("hardware.device", "hardware.threads")
 FILE_LISTS = tuple(
-    f"data.{key}" for key in ("source", "root", "val_fraction", "split_seed", "max_rejected")
+    f"data.{key}"
+    for key in ("source", "root", "val_fraction", "split_seed", "max_rejected", "exif")
 )
 CHOSEN = ("sparsity.include", "sparsity.exclude", "sparsity.require_learnt")
 EVERYTHING = tuple(sections.names(config.Config))
@@ -54,7 +55,7 @@ STAGES: dict[str, Stage] = {
     ),
     "permute": Stage(("seed", "model", "data.image_size", *CHOSEN)),
     "prune": Stage(("model", *CHOSEN)),
-    "export": Stage(("model", *PICTURES)),
+    "export": Stage(("model", *PICTURES, "data.exif")),
     "check": Stage(),
     "build": Stage(MACHINE),
     "build_for_batches": Stage((*MACHINE, "benchmark.batch_sizes", "evaluation.batch_size")),

@@ -13,7 +13,16 @@ from typing import cast
 
 import numpy as np
 
-from ..artifacts import CLASSES, DATASET, DIGESTS, REFUSED, REJECTED, TRAIN_LIST, VAL_LIST
+from ..artifacts import (
+    CLASSES,
+    DATASET,
+    DIGESTS,
+    ORIENTATION,
+    REFUSED,
+    REJECTED,
+    TRAIN_LIST,
+    VAL_LIST,
+)
 from ..system import pool, progress
 from ..system.cli import log
 from ..system.errors import TwoFourError
@@ -98,6 +107,7 @@ def prepare(
     refused = Path(out) / REFUSED
     write_text(refused, table)
     good = {e.path: v for e, v in zip(entries, verdicts) if not v.reason}
+    apply = data.exif == "apply"
     _refuse_too_many(rejected, len(entries), data.max_rejected, out)
     kept = [e for e in entries if e.path in good]
     _refuse_emptied_classes(entries, kept, out)
@@ -108,13 +118,14 @@ def prepare(
 
     classes = sorted({e.label for e in kept})
     labels = {name: index for index, name in enumerate(classes)}
-    summary = _summary(root, kept, good, classes, len(rejected))
+    summary = _summary(root, kept, good, classes, len(rejected), apply)
     ordered = sorted(kept, key=_order)
     listed = {split: [e for e in ordered if e.split == split] for split in SPLITS}
     for split, members in listed.items():
         lines = [f"{e.path} {labels[e.label]}\n" for e in members]
         write_text(Path(out) / LISTS[split], "".join(lines))
     write_digests(Path(out) / DIGESTS, listed, good)
+    write_json(Path(out) / ORIENTATION, _orientations(listed, good if apply else {}))
     named = [f"{c} {' '.join(words[c].split())}" if words and c in words else c for c in classes]
     write_text(Path(out) / CLASSES, "".join(f"{name}\n" for name in named))
     write_json(Path(out) / DATASET, summary)
@@ -131,6 +142,19 @@ def write_digests(
         arrays[split] = np.frombuffer(joined, dtype=np.uint8).reshape(len(members), 16)
     with atomic(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def _orientations(
+    listed: Mapping[str, list[Entry]], verdicts: Mapping[str, images.Verdict]
+) -> dict[str, dict[str, int]]:
+    """For each split the position of each image to be turned, and its EXIF orientation."""
+    result: dict[str, dict[str, int]] = {}
+    for split, members in listed.items():
+        found = (
+            verdicts[e.path].orientation if e.path in verdicts else images.UPRIGHT for e in members
+        )
+        result[split] = {str(i): n for i, n in enumerate(found) if n != images.UPRIGHT}
+    return result
 
 
 def tell(summary: dict) -> None:
@@ -150,6 +174,13 @@ def tell(summary: dict) -> None:
             "images with another format than their name says, which are used: %d, such as %s",
             misnamed["count"],
             misnamed["paths"][0],
+        )
+    turned = summary["turned_by_exif"]
+    if turned["count"] and turned["applied"]:
+        log.info(
+            "images turned as their EXIF orientation says: %d, such as %s",
+            turned["count"],
+            turned["paths"][0],
         )
     for sentence in findings.warnings(summary):
         log.warning("warning: %s", sentence)
@@ -200,14 +231,17 @@ def _summary(
     verdicts: dict[str, images.Verdict],
     classes: list[str],
     rejected: int,
+    apply: bool,
 ) -> dict:
     content = hashlib.sha256()
     first: dict[str, dict[bytes, str]] = {split: {} for split in SPLITS}
     copies, copied = 0, list[str]()
     for entry in sorted(kept, key=lambda e: (e.split, *_order(e))):
-        digest = verdicts[entry.path].digest
+        digest, orientation = verdicts[entry.path].digest, verdicts[entry.path].orientation
         # Class and pixels, not the path: a moved folder holds the same data.
         content.update(f"{entry.split}\0{entry.label}\0{digest.hex()}\n".encode())
+        if apply and orientation != images.UPRIGHT:
+            content.update(f"{orientation}\n".encode())
         if first[entry.split].setdefault(digest, entry.path) != entry.path:
             copies += 1
             copied += [entry.path] if len(copied) < NAMED else []
@@ -216,7 +250,7 @@ def _summary(
         for digest, path in first["train"].items()
         if digest in first["val"]
     ]
-    turned = [e.path for e in kept if verdicts[e.path].turned]
+    turned = [e.path for e in kept if verdicts[e.path].orientation != images.UPRIGHT]
     misnamed = [e.path for e in kept if verdicts[e.path].misnamed]
     counts = collections.Counter((e.split, e.label) for e in kept)
     infos = [verdicts[e.path] for e in kept]
@@ -233,7 +267,7 @@ def _summary(
         "height": {"min": min(heights), "median": float(np.median(heights)), "max": max(heights)},
         "duplicates": {"count": copies, "paths": copied},
         "leaks": {"count": len(leaks), "pairs": leaks[:NAMED]},
-        "turned_by_exif": {"count": len(turned), "paths": turned[:NAMED]},
+        "turned_by_exif": {"count": len(turned), "applied": apply, "paths": turned[:NAMED]},
         "misnamed": {"count": len(misnamed), "paths": misnamed[:NAMED]},
         "content_hash": content.hexdigest(),
     }

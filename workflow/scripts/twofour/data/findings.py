@@ -22,10 +22,10 @@ def warnings(summary: dict[str, Any]) -> list[str]:
             f"{pair['train']} = {pair['val']}"
         )
     turned = summary["turned_by_exif"]
-    if turned["count"]:
+    if turned["count"] and not turned["applied"]:
         found.append(
-            f"{turned['count']} images are rotated or mirrored by their EXIF orientation, which is "
-            f"not applied here, such as {turned['paths'][0]}; rotate their pixels if your "
+            f"{turned['count']} images are rotated or mirrored by their EXIF orientation, which "
+            f"data.exif: ignore leaves out, such as {turned['paths'][0]}; take apply if your "
             "deployment sees them upright"
         )
     return found

@@ -26,7 +26,8 @@ EXTENSIONS = {
 }
 READERS = [name for name in EXTENSIONS if name != "MPO"]  # Pillow's JPEG reader detects MPO
 KNOWN_EXTENSIONS = frozenset().union(*EXTENSIONS.values())
-_ORIENTATION = 0x0112  # EXIF tag; 1 is upright
+_ORIENTATION = 0x0112  # EXIF tag
+UPRIGHT = 1  # its value for an image that needs no turning
 MAX_PIXELS = 200_000_000  # above this a file is a decompression bomb rather than a picture
 _HEAD = 1 << 16  # bytes in which a JPEG file says what it is
 
@@ -35,8 +36,9 @@ class Verdict(NamedTuple):  # there may be millions of them
     """The result for one file: ``reason`` is None for a usable image, else why it is unusable.
 
     ``digest`` identifies the decoded pixels, so that a copy is found even if its metadata differ.
-    ``turned`` says that viewers rotate or mirror the image by its EXIF orientation, which DALI's
-    decoders do not; ``misnamed`` that its format is not that of its extension.
+    ``orientation`` is the EXIF orientation, 1 to 8, by which viewers rotate or mirror the image
+    and DALI's decoders do not, 1 being upright; ``misnamed`` says that its format is not that of
+    its extension.
     """
 
     reason: str | None
@@ -44,7 +46,7 @@ class Verdict(NamedTuple):  # there may be millions of them
     width: int = 0
     height: int = 0
     digest: bytes = b""
-    turned: bool = False
+    orientation: int = UPRIGHT
     misnamed: bool = False
 
 
@@ -91,19 +93,19 @@ def _judge(image: Image.Image, path: str, extension: str, size: int, check: bool
     kind = str(image.format)
     if image.width * image.height > MAX_PIXELS:
         return Verdict(f"too large: {image.width}×{image.height} pixels", size)
-    turned = _turned(image)
     image.load()
+    orientation = _orientation(image)  # after loading, by which Pillow turns TIFF files itself
     pixels, native = _pixels(image)
     if check:
         views = [np.asarray(pixels)]
-        if turned:
+        if orientation != UPRIGHT:
             views.append(np.asarray(ImageOps.exif_transpose(pixels)))
         if reason := decoding.failure(Path(path).read_bytes(), *views):
             return Verdict(reason, size)
     digest = hashlib.blake2b(repr(pixels.size).encode(), digest_size=16)
     digest.update(native)
     misnamed = extension not in EXTENSIONS[kind]
-    return Verdict(None, size, image.width, image.height, digest.digest(), turned, misnamed)
+    return Verdict(None, size, image.width, image.height, digest.digest(), orientation, misnamed)
 
 
 def _pixels(image: Image.Image) -> tuple[Image.Image, bytes]:
@@ -118,8 +120,9 @@ def _pixels(image: Image.Image) -> tuple[Image.Image, bytes]:
     return pixels, pixels.tobytes()
 
 
-def _turned(image: Image.Image) -> bool:
+def _orientation(image: Image.Image) -> int:
     try:
-        return image.getexif().get(_ORIENTATION, 1) in range(2, 9)
+        found = image.getexif().get(_ORIENTATION, UPRIGHT)
+        return int(found) if found in range(1, 9) else UPRIGHT
     except Exception:  # damaged metadata do not affect the pixels
-        return False
+        return UPRIGHT

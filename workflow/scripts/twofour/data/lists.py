@@ -5,10 +5,11 @@ from __future__ import annotations
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from ..artifacts import CLASSES, DATASET, DIGESTS, TRAIN_LIST, VAL_LIST
+from ..artifacts import CLASSES, DATASET, DIGESTS, ORIENTATION, TRAIN_LIST, VAL_LIST
 from ..system.errors import TwoFourError
 from ..system.files import PathLike, read_json, read_text
 
@@ -31,12 +32,23 @@ def read_list(path: PathLike) -> tuple[list[str], np.ndarray]:
     return paths, np.asarray(labels, dtype=np.int64)
 
 
+class Split(NamedTuple):
+    """The images of a list: ``paths`` [n], ``labels`` [n] int64, ``orientations`` [n] uint8.
+
+    The last are EXIF orientations, by which the loader turns the images; 1 is upright.
+    """
+
+    paths: list[str]
+    labels: np.ndarray
+    orientations: np.ndarray
+
+
 @dataclass(frozen=True)
 class Dataset:
     """The artifacts of the dataset stage, read back."""
 
-    train: tuple[list[str], np.ndarray]
-    val: tuple[list[str], np.ndarray]
+    train: Split
+    val: Split
     classes: list[str]
     content: str  # hash of all images, their classes and splits
 
@@ -56,6 +68,7 @@ def read(folder: PathLike) -> Dataset:
     folder = Path(folder)
     classes = read_text(folder / CLASSES).split("\n")[:-1]
     train, val = (read_list(folder / name) for name in (TRAIN_LIST, VAL_LIST))
+    turned = read_json(folder / ORIENTATION)
     for name, (_, labels) in ((TRAIN_LIST, train), (VAL_LIST, val)):
         if labels.max() >= len(classes):
             raise TwoFourError(
@@ -63,4 +76,16 @@ def read(folder: PathLike) -> Dataset:
                 f"{len(classes)} classes"
             )
     content = read_json(folder / DATASET)["content_hash"]
-    return Dataset(train, val, classes, content)
+    return Dataset(
+        Split(*train, _orientations(turned["train"], len(train[0]))),
+        Split(*val, _orientations(turned["val"], len(val[0]))),
+        classes,
+        content,
+    )
+
+
+def _orientations(turned: dict[str, int], count: int) -> np.ndarray:
+    result = np.ones(count, np.uint8)
+    for position, orientation in turned.items():
+        result[int(position)] = orientation
+    return result

@@ -18,9 +18,11 @@ from ..system.errors import TwoFourError
 from ..system.hardware import Machine
 from .batches import steps_per_epoch
 from .culprit import first_line, unreadable
+from .lists import Split
 from .settings import Data
 
 READER = "reader"
+_ORIENTATIONS = 8  # a label of the reader is position × 8 + EXIF orientation - 1
 _SHARD_SEEDS = 1_000_003
 # What the decoder on the GPU allocates at once, for the largest of ImageNet's images, instead of
 # growing again and again in the first epochs (the sizes are those of NVIDIA's recipes).
@@ -64,11 +66,16 @@ class Pipeline:
 class Loader:
     """Batches of one file list, epoch after epoch, as the ``pipeline`` describes them.
 
-    ``state``, from :meth:`state`, resumes from there.
+    ``state``, from :meth:`state`, resumes from there. ``orientations`` [n] are EXIF orientations
+    (1 to 8), by which the images are turned; none are if it is None.
     """
 
     def __init__(
-        self, paths: Sequence[str], pipeline: Pipeline, state: bytes | None = None
+        self,
+        paths: Sequence[str],
+        pipeline: Pipeline,
+        state: bytes | None = None,
+        orientations: np.ndarray | None = None,
     ) -> None:
         self._paths = paths
         self.images = len(paths)
@@ -87,9 +94,12 @@ class Loader:
         if pipeline.training:
             # DALI shuffles with a seed of its own; our seed acts through the initial permutation.
             order = np.random.default_rng(pipeline.seed).permutation(self.images)
+        if orientations is None:
+            orientations = np.ones(self.images, np.uint8)
         self._pipeline = _operators(
             [paths[i] for i in order.tolist()],
-            order.tolist(),
+            (order * _ORIENTATIONS + orientations[order] - 1).tolist(),
+            bool((orientations != 1).any()),
             pipeline,
             batch_size=self.batch_size,
             num_threads=min(pipeline.threads, _GPU_THREADS) if on_gpu else pipeline.threads,
@@ -135,9 +145,9 @@ class Loader:
 
 
 def for_evaluation(
-    paths: Sequence[str], data: Data, channels: int, batch_size: int, machine: Machine
+    images: Split, data: Data, channels: int, batch_size: int, machine: Machine
 ) -> Loader:
-    """All images of ``paths`` once, in their order, centre-cropped, as NCHW batches."""
+    """All ``images`` once, in their order, centre-cropped, as NCHW batches."""
     pipeline = Pipeline(
         data,
         channels,
@@ -146,16 +156,16 @@ def for_evaluation(
         threads=machine.threads,
         device=machine.device,
     )
-    return Loader(paths, pipeline)
+    return Loader(images.paths, pipeline, orientations=images.orientations)
 
 
 @pipeline_def
-def _operators(paths: list[str], positions: list[int], pipeline: Pipeline):
+def _operators(paths: list[str], labels: list[int], turn: bool, pipeline: Pipeline):
     data, device = pipeline.data, pipeline.device
-    encoded, position = fn.readers.file(
+    encoded, label = fn.readers.file(
         name=READER,
         files=paths,
-        labels=positions,
+        labels=labels,
         shuffle_after_epoch=pipeline.training,
         pad_last_batch=True,  # every epoch starts afresh, so that it holds each image once
         read_ahead=True,
@@ -186,6 +196,9 @@ def _operators(paths: list[str], positions: list[int], pipeline: Pipeline):
             images, resize_shorter=data.resize, interp_type=types.INTERP_LINEAR, antialias=True
         )
         mirror = 0
+    position = label // _ORIENTATIONS
+    if turn:
+        images = _turned(images, (label - position * _ORIENTATIONS)[0], size)
     images = fn.crop_mirror_normalize(
         images,
         dtype=types.FLOAT16 if pipeline.half else types.FLOAT,
@@ -197,6 +210,29 @@ def _operators(paths: list[str], positions: list[int], pipeline: Pipeline):
         pad_output=pipeline.channels == 4,
     )
     return images, position
+
+
+def _turned(images, orientation, size: int):
+    """The square at the centre of each image, turned by its EXIF ``orientation`` - 1."""
+    matrices = _turns(size)
+    # Where the centre is between two pixels, an axis that is reversed takes the other one.
+    centres = np.where(matrices[:, :, 2] != 0, 0.4999, 0.5).astype(np.float32)
+    centre = types.Constant(centres, device="cpu")[orientation]
+    images = fn.crop(images, crop=(size, size), crop_pos_x=centre[0], crop_pos_y=centre[1])
+    matrix = types.Constant(matrices, device="cpu")[orientation]
+    return fn.warp_affine(images, matrix=matrix, inverse_map=True, interp_type=types.INTERP_NN)
+
+
+def _turns(size: int) -> np.ndarray:
+    """Where each pixel of a turned square comes from: [8, 2, 3] matrices by EXIF orientation - 1.
+
+    They map (x, y, 1) of the result to (x, y) of the image as it is stored (EXIF 2.32, 4.6.4,
+    Orientation).
+    """
+    x, y, x_back, y_back = (1, 0, 0), (0, 1, 0), (-1, 0, size), (0, -1, size)
+    rows = [(x, y), (x_back, y), (x_back, y_back), (x, y_back)]
+    rows += [(y, x), (y, x_back), (y_back, x_back), (y_back, x)]
+    return np.array(rows, np.float32)
 
 
 def decoding(data: Data, device: str) -> dict:

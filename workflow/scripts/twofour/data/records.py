@@ -49,7 +49,7 @@ def _connect(path: Path, code: str) -> sqlite3.Connection:
         database.execute("INSERT INTO code VALUES (?)", (code,))
     database.execute(
         "CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size INTEGER, changed INTEGER, "
-        "reason TEXT, width INTEGER, height INTEGER, digest BLOB, turned INTEGER, "
+        "reason TEXT, width INTEGER, height INTEGER, digest BLOB, orientation INTEGER, "
         "misnamed INTEGER) WITHOUT ROWID"
     )
     database.commit()
@@ -69,19 +69,19 @@ class Records:
         if not self._earlier:
             return None
         row = self._database.execute(
-            "SELECT size, reason, width, height, digest, turned, misnamed FROM files "
+            "SELECT size, reason, width, height, digest, orientation, misnamed FROM files "
             "WHERE path = ? AND size = ? AND changed = ?",
             (os.fsencode(path), size, changed),
         ).fetchone()
         if row is None:
             return None
-        size, reason, width, height, digest, turned, misnamed = row
-        return Verdict(reason, size, width, height, digest, bool(turned), bool(misnamed))
+        size, reason, width, height, digest, orientation, misnamed = row
+        return Verdict(reason, size, width, height, digest, orientation, bool(misnamed))
 
     def add(self, path: str, changed: int, verdict: Verdict) -> None:
         """Note the ``verdict`` on the file at ``path``, which was modified at that time (ns)."""
         values = (os.fsencode(path), verdict.size, changed, verdict.reason, verdict.width)
-        flags = (int(verdict.turned), int(verdict.misnamed))
+        flags = (verdict.orientation, int(verdict.misnamed))
         self._waiting.append((*values, verdict.height, verdict.digest, *flags))
         if len(self._waiting) >= COMMIT_EVERY:
             self.commit()

@@ -51,6 +51,11 @@ class Data(Section):
         minimum=0,
         maximum=1,
     )
+    exif: Literal["apply", "ignore"] = key(
+        "apply",
+        "whether images are turned as their EXIF orientation says: apply (what viewers show) or "
+        "ignore (as the pixels are stored, as the published ImageNet recipes do)",
+    )
     image_size: int = key(
         224, "height and width of the network's input, in pixels", minimum=8, maximum=1024
     )

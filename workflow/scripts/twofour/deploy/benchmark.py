@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from ..data.lists import Split
 from .backends import Predictor
 
 ROUNDS = 5
@@ -102,7 +103,9 @@ def random_batch(shape: tuple[int, ...]) -> np.ndarray:
     return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
 
 
-def full_batches(paths: list[str], batch_size: int) -> list[str]:
-    """``paths`` in whole batches: a short list repeated, the remainder of a long one dropped."""
-    whole = max(1, len(paths) // batch_size) * batch_size
-    return (paths * -(-batch_size // len(paths)))[:whole]
+def full_batches(images: Split, batch_size: int) -> Split:
+    """``images`` in whole batches: a short list repeated, the remainder of a long one dropped."""
+    count = len(images.paths)
+    positions = np.arange(max(1, count // batch_size) * batch_size) % count
+    paths = [images.paths[i] for i in positions]
+    return Split(paths, images.labels[positions], images.orientations[positions])

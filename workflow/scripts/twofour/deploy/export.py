@@ -62,6 +62,7 @@ def description(network: Architecture, data: Data) -> dict:
             "centre_crop": data.image_size,
             "mean": data.mean,
             "std": data.std,
+            "exif_orientation": "applied" if data.exif == "apply" else "ignored",
         },
         "output": {"shape": ["N", network.classes], "meaning": "class probabilities"},
     }

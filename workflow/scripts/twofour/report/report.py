@@ -13,6 +13,7 @@ from ..artifacts import BUILT, COMPARISON, DATASET, PLOT, PROVENANCE, SPARSITY, 
 from ..data import findings
 from ..models import DENSE, PRUNED, SPARSE, Model, of_kind
 from ..system.files import read_json, read_text
+from ..train import seen
 from . import compare
 from .captions import PLOTS
 
@@ -23,6 +24,7 @@ def render(results: Path, models: Sequence[Model], cases: Sequence[tuple[str, st
     """The page of the run in folder ``results``, as HTML; ``cases`` are (backend, precision)."""
     provenance = read_json(results / PROVENANCE)
     dataset = read_json(results / "dataset" / DATASET)
+    dense = read_json(results / DENSE / TRAINING)
     table = compare.read(results / COMPARISON, models)
     deployed = [
         (
@@ -53,8 +55,8 @@ def render(results: Path, models: Sequence[Model], cases: Sequence[tuple[str, st
         layers=sparsity[0]["layers"],
         pictures=[(_svg(results / PLOT.format(name=n)), text) for n, text in PLOTS.items()],
         dataset=dataset,
-        warnings=findings.warnings(dataset),
-        dense=read_json(results / DENSE / TRAINING),
+        warnings=[*findings.warnings(dataset), *_known(dense)],
+        dense=dense,
         config=yaml.safe_dump(provenance["config"], sort_keys=False, allow_unicode=True),
         provenance=provenance,
     )
@@ -76,6 +78,16 @@ def _sparsity_words(report: dict) -> str:
         f"their magnitude{permuted}; least in {least['name'].replace('.weight', '')}, "
         f"{100 * least['kept_magnitude']:.1f} %."
     )
+
+
+def _known(training: dict) -> list[str]:
+    """A sentence if the weights that the run began with had seen validation images."""
+    known, total = training["known_val_images"], training["val_images"]
+    if known is None:
+        return [
+            "nothing says whether the weights in train.init have been trained on validation images"
+        ]
+    return [seen.sentence(known, total)] if known else []
 
 
 def _kernel_words(deployed: list[tuple[str, dict]]) -> list[str]:

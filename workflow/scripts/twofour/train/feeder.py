@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
+from ..data.lists import Split
 from ..data.loader import Loader, Pipeline
 from . import recipe
 from .plan import Plan
 
 
 class Feeder:
-    """The loaders of one process, for the list ``paths``, in ``epoch`` (from 0).
+    """The loaders of one process, for ``images``, in ``epoch`` (from 0).
 
     ``states`` are those of all shards to resume from, in the order of the shards.
     """
 
-    def __init__(self, plan: Plan, paths: list[str], epoch: int, states: list[bytes] | None):
-        self._plan, self._paths = plan, paths
+    def __init__(self, plan: Plan, images: Split, epoch: int, states: list[bytes] | None):
+        self._plan, self._images = plan, images
         self.size = recipe.train_size(epoch, plan.data)
         self._loaders = self._made(states)
         self.steps = self._loaders[0].steps  # in an epoch
@@ -29,9 +30,10 @@ class Feeder:
         options["half"] = plan.precision == "pure_fp16"
         return [
             Loader(
-                self._paths,
+                self._images.paths,
                 pipeline(plan, training=True, shard=shard, **options),
                 states[shard] if states else None,
+                self._images.orientations,
             )
             for shard in range(first, first + plan.train.accumulation)
         ]

@@ -53,10 +53,19 @@ def require_rate(used: float, wanted: float) -> None:
         )
 
 
-def require_movement(movement: float) -> None:
-    """Raise TwoFourError if the weights have not changed."""
+def require_movement(movement: float, fastest: float, warmup_epochs: float) -> None:
+    """Raise TwoFourError if the weights have not changed; ``fastest`` is the highest rate."""
+    if movement == 0.0 and fastest == 0.0:
+        raise TwoFourError(
+            "the training ended before its learning rate rose above 0: lower train.warmup_epochs, "
+            f"which is {warmup_epochs:g}, raise train.epochs, or lower train.batch_size for more "
+            "steps in an epoch"
+        )
     if movement == 0.0:
-        raise TwoFourError(f"training did not move a single convolution weight; {_FAULT}")
+        raise TwoFourError(
+            "training did not move a single convolution weight, at learning rates up to "
+            f"{fastest:.3g}: raise train.learning_rate if that is too low; otherwise {_FAULT}"
+        )
 
 
 def require_same_begin(begins: Sequence[np.ndarray], out: Path) -> None:

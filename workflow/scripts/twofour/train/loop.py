@@ -47,7 +47,7 @@ def train(plan: Plan, dataset: Dataset, start: Start, out: Path) -> dict[str, An
 
 def _updates(state: State, display: Display, stopped: Callable[[], int]) -> None:
     """The remaining steps of an epoch, with checkpoints in between."""
-    plan, labels = state.plan, state.dataset.train[1]
+    plan, labels = state.plan, state.dataset.train.labels
     state.begin_epoch()
     display.begin_epoch(state.epoch)
     agree = AGREE_STEPS[plan.machine.device] if plan.group.size > 1 else 1

@@ -47,7 +47,8 @@ def write(state: State) -> dict[str, Any] | None:
         return None
     pattern.require(final, state.masks, "the trained network")
     movement = state.movement()
-    health.require_movement(movement)
+    fastest = max(row["lr"] for row in state.history)
+    health.require_movement(movement, fastest, state.plan.train.warmup_epochs)
     summary = _summary(state, movement)
     write_metrics(state)
     weights.save(state.out / WEIGHTS, final)
@@ -57,7 +58,7 @@ def write(state: State) -> dict[str, Any] | None:
 
 
 def _summary(state: State, movement: float) -> dict[str, Any]:
-    plan, last, labels = state.plan, state.history[-1], state.dataset.val[1]
+    plan, last, labels = state.plan, state.history[-1], state.dataset.val.labels
     arithmetic = amp.arithmetic(state.graph.main)
     return {
         "model": plan.network.name,
@@ -80,6 +81,7 @@ def _summary(state: State, movement: float) -> dict[str, Any]:
         "top5": last["top5"],
         "val_loss": last["val_loss"],
         "val_images": len(labels),
+        "known_val_images": state.known,
         "chance_top1": chance_top1(labels),
         "median_img_s": float(np.median([row["img_s"] for row in state.history])),
         "seconds": state.times["seconds"],

@@ -37,12 +37,14 @@ class Start:
     """What a training starts from.
 
     ``weights`` by name, None for random ones; ``masks`` the 2:4 masks of a sparse training;
-    ``identity`` what of this belongs in the fingerprint of a checkpoint.
+    ``identity`` what of this belongs in the fingerprint of a checkpoint; ``known`` how many
+    validation images the weights have been trained on, None if there is no record of it.
     """
 
     weights: Mapping[str, np.ndarray] | None = None
     masks: Mapping[str, np.ndarray] = field(default_factory=dict)
     identity: Mapping[str, Any] = field(default_factory=dict)
+    known: int | None = 0
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,9 @@ def train(
     else:
         start = begin.from_weights(settings.train.init, network)
     identity = {"code": codehash.digest(ROOT), "dataset": dataset.content, **start.identity}
-    start = Start(start.weights, start.masks, identity)
+    images, before = lists.digests(data), seen.by(settings.train.init)
+    known = seen.count(images["val"], before)
+    start = Start(start.weights, start.masks, identity, known)
     chosen = precision.choose(settings.train.precision, machine)
     if machine.device == "gpu":
         libraries.set_tf32(chosen != "fp32")
@@ -37,10 +39,8 @@ def train(
     group = parallel.connect(graph.place(machine.device, machine.gpu))
     sections = (settings.seed, settings.data, settings.model, settings.train)
     plan = Plan(*sections, network, machine, chosen, group)
-    images, before = lists.digests(data), seen.by(settings.train.init)
     if group.rank == 0:
-        known = seen.count(images["val"], before)
-        seen.warn(known, len(images["val"]), str(settings.train.init))
+        seen.tell(known, len(images["val"]), settings.train.init)
     summary = loop.train(plan, dataset, start, out)
     if summary is None:
         return None

@@ -45,7 +45,7 @@ def run(settings: Settings, options: Namespace, program: Path) -> int | None:
 
 
 def _launch(settings: Settings, options: Namespace, machine: Machine, program: Path) -> None:
-    count = len(lists.read(options.data).train[0])
+    count = len(lists.read(options.data).train.paths)
     shards = machine.all_processes * settings.train.accumulation
     steps_per_epoch(count, settings.train.batch_size, shards)  # an error is reported once
     out = Path(options.out)

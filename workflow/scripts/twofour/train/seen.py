@@ -15,43 +15,54 @@ from ..system.cli import log
 from ..system.errors import TwoFourError
 from ..system.files import atomic
 
+NOTHING = np.empty(0, dtype="V16")
 
-def by(weights: str | None) -> np.ndarray:
+
+def by(weights: str | None) -> np.ndarray | None:
     """Digests [n] of the images that the weights in this file have been trained on.
 
-    Empty where there is no record: of weights that are not ours, or None.
+    None where there is no record beside them: they are not ours, or were copied without it.
     """
-    nothing = np.empty(0, dtype="V16")
     if weights is None:
-        return nothing
+        return NOTHING
     path = Path(weights).parent / SEEN
     if not path.is_file():
-        return nothing
+        return None
     try:
         return np.load(path, allow_pickle=False).view("V16").ravel()
     except (OSError, ValueError, EOFError) as error:
         raise TwoFourError(f"cannot read {path}, the record of the images of train.init") from error
 
 
-def count(validation: np.ndarray, seen: np.ndarray) -> int:
+def count(validation: np.ndarray, seen: np.ndarray | None) -> int | None:
     """How many of the ``validation`` images, digests [n], are among those ``seen`` [m]."""
-    return int(np.isin(validation, seen).sum())
+    return None if seen is None else int(np.isin(validation, seen).sum())
 
 
-def warn(number: int, total: int, weights: str) -> None:
-    """Say that this ``number`` of the ``total`` validation images is known to ``weights``."""
-    if number:
-        log.warning(
-            "warning: %d of the %d validation images were training images of %s (train.init), so "
-            "the accuracy will be too high; validate on the images that it was validated on",
-            number,
-            total,
+def tell(known: int | None, total: int, weights: str | None) -> None:
+    """Log how many of the ``total`` validation images the ``weights`` of train.init know."""
+    if known is None:
+        log.info(
+            "no record (%s) lies beside %s (train.init), so it is not known whether it has been "
+            "trained on validation images",
+            SEEN,
             weights,
         )
+    elif known:
+        log.warning("warning: %s", sentence(known, total))
 
 
-def write(folder: Path, training: np.ndarray, before: np.ndarray) -> None:
+def sentence(known: int, total: int) -> str:
+    """What it means that this many of the ``total`` validation images were ``known``."""
+    return (
+        f"{known} of the {total} validation images were training images of the weights in "
+        "train.init, so the accuracy is too high; validate on the images that those were "
+        "validated on"
+    )
+
+
+def write(folder: Path, training: np.ndarray, before: np.ndarray | None) -> None:
     """Leave the record in ``folder``: the ``training`` images and those seen ``before``."""
-    every = np.unique(np.concatenate([training, before]))
+    every = np.unique(np.concatenate([training, NOTHING if before is None else before]))
     with atomic(folder / SEEN) as temporary, temporary.open("wb") as file:
         np.save(file, every.view(np.uint8).reshape(len(every), 16))

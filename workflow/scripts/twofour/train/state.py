@@ -37,7 +37,7 @@ class State:
 
     def __init__(self, plan: Plan, dataset: Dataset, start: Start, out: Path) -> None:
         self.plan, self.dataset, self.out = plan, dataset, out
-        self.masks = start.masks
+        self.masks, self.known = start.masks, start.known
         self.epoch = self.step = self.resumed = 0
         self.history: list[dict[str, Any]] = []
         self.times = {"data": 0.0, "compute": 0.0, "seconds": 0.0, "checkpoints": 0.0}
@@ -50,7 +50,7 @@ class State:
         self.writer = checkpoint.Writer(folder)
         saved = checkpoint.latest(folder, self.fingerprint, self._warn)
         epoch, loaders = (saved.meta["epoch"], saved.loaders) if saved else (0, None)
-        self.feeder = Feeder(plan, dataset.train[0], epoch, loaders)
+        self.feeder = Feeder(plan, dataset.train, epoch, loaders)
         self.graph = training_graph.build(plan, self.learning_rate, self.masks)
         health.require_precision(self.graph.precision, plan.precision)
         self.place = graph.place(plan.machine.device, plan.machine.gpu)

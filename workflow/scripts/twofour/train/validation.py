@@ -19,12 +19,14 @@ class Validation:
     """Each process validates a part of the images, with its own copy of the weights, in fp32."""
 
     def __init__(self, plan: Plan, dataset: Dataset) -> None:
-        paths, self._labels = dataset.val
+        paths, self._labels, orientations = dataset.val
         self._plan = plan
         parts = np.array_split(np.arange(len(paths)), plan.group.size)
         self._positions = parts[plan.group.rank]
         mine = [paths[i] for i in self._positions]
-        self._loader = Loader(mine, pipeline(plan, training=False)) if mine else None
+        turns = orientations[self._positions]
+        images = pipeline(plan, training=False)
+        self._loader = Loader(mine, images, orientations=turns) if mine else None
         machine = plan.machine
         self._infer = Inference(
             plan.network, plan.data.image_size, machine.device, plan.layout, machine.gpu
