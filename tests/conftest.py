@@ -115,7 +115,7 @@ def snakemake(
 
 def named_rules(said: str) -> set[str]:
     """Rules whose jobs Snakemake names, in groups or alone."""
-    return set(re.findall(r"^\s*(?:local)?rule (\w+):", said, re.M)) - {"all"}
+    return set(re.findall(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):", said, re.M)) - {"all"}
 
 
 @pytest.fixture(scope="session")

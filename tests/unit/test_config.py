@@ -190,7 +190,8 @@ def test_published_rows_differ_from_the_recipe_in_nothing_else():
         assert given["model"] == {**defaults["model"], "input_channels": 4}
         assert (given["hardware"]["device"], given["hardware"]["gpus"]) == ("gpu", gpus)
         assert given["data"]["source"] == "ilsvrc2012"
-        same = set(defaults["data"]) - {"source", "root"}
+        assert given["data"]["exif"] == "ignore"
+        same = set(defaults["data"]) - {"source", "root", "exif"}
         assert all(given["data"][key] == defaults["data"][key] for key in same)
 
 

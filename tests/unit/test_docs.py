@@ -15,7 +15,7 @@ DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "config" / "README.md", *DOCS]
 RULES = set(
     re.findall(
-        r"^(?:rule|use rule \w+ as) (\w+)\b",
+        r"^(?:rule|checkpoint|use rule \w+ as) (\w+)\b",
         "\n".join(path.read_text() for path in (ROOT / "workflow").rglob("*.smk")),
         re.M,
     )

@@ -55,6 +55,7 @@ except TwoFourError as error:
 
 RESULTS = f"results/{CONFIG.run}"
 LOGS = f"{RESULTS}/logs"
+CONTENT = f"{RESULTS}/dataset/{artifacts.CONTENT}"
 
 # The programs are beside the rules or, where these come from another repository, in the package.
 BASE = workflow.current_basedir
@@ -93,6 +94,19 @@ def path_of(artifact, case="{backend}-{precision}"):
     """The path of an artifact of each model and case, with wildcards for Snakemake."""
     fields = {"model": "{model}", "case": case, "batch_size": "{batch_size}", "name": "{name}"}
     return f"{RESULTS}/{artifact}".format(**fields)
+
+
+def dataset(wildcards):
+    """The file that identifies the dataset, an input of every rule below this stage.
+
+    Where the stage has run before, it is asked of the checkpoint: Snakemake then decides anew what
+    must run when the stage is done, and where the images have changed but the lists come out the
+    same, nothing else does. (Snakemake keeps the reason of a job that was to run because another
+    does, unless the job's own inputs are asked for again; so each rule needs this.)
+    """
+    if os.path.exists(CONTENT):
+        return checkpoints.prepare_dataset.get().output.content
+    return CONTENT
 
 
 def of_kind(kind):

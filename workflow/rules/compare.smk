@@ -25,6 +25,7 @@ rule list_models:
 
 rule compare:
     input:
+        dataset=dataset,
         models=TABLE_OF_MODELS,
         evaluations=expand(path_of(artifacts.EVALUATION, "{case}"), model=NAMES, case=CASE_NAMES),
         speeds=expand(
@@ -62,6 +63,7 @@ rule compare:
 
 use rule compare as plot with:
     input:
+        dataset=dataset,
         models=TABLE_OF_MODELS,
         table=COMPARISON,
         metrics=[f"{RESULTS}/{name}/{artifacts.METRICS}" for name in TRAININGS],
@@ -91,6 +93,7 @@ use rule compare as plot with:
 
 use rule compare as record_provenance with:
     input:
+        dataset=dataset,
         models=TABLE_OF_MODELS,
         table=COMPARISON,
         plots=rules.plot.output,
@@ -110,10 +113,11 @@ use rule compare as record_provenance with:
 
 use rule compare as report with:
     input:
+        dataset=dataset,
         models=TABLE_OF_MODELS,
         table=COMPARISON,
         provenance=rules.record_provenance.output.provenance,
-        dataset=DATASET["dataset"],
+        summary=SUMMARY,
         sparsity=SPARSITY[PRUNED],
         trainings=[f"{RESULTS}/{name}/{artifacts.TRAINING}" for name in TRAININGS],
         plots=rules.plot.output,
@@ -138,6 +142,7 @@ use rule compare as report with:
 
 use rule compare as accept with:
     input:
+        dataset=dataset,
         models=TABLE_OF_MODELS,
         table=COMPARISON,
         page=rules.report.output.page,  # the table and the page are there even if this fails

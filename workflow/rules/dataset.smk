@@ -1,14 +1,13 @@
 # images → checked file lists
 
 SOURCE = CONFIG.data.source
-DATASET = {
+LISTS = {
     "train": f"{RESULTS}/dataset/{artifacts.TRAIN_LIST}",
     "val": f"{RESULTS}/dataset/{artifacts.VAL_LIST}",
     "classes": f"{RESULTS}/dataset/{artifacts.CLASSES}",
-    "dataset": f"{RESULTS}/dataset/{artifacts.DATASET}",
     "digests": f"{RESULTS}/dataset/{artifacts.DIGESTS}",
-    "orientation": f"{RESULTS}/dataset/{artifacts.ORIENTATION}",
 }
+SUMMARY = f"{RESULTS}/dataset/{artifacts.DATASET}"
 IMAGENET = f"{RESULTS}/imagenet/{artifacts.IMAGENET}"
 
 # The built-in digits are made by a rule; the user's own folder exists already.
@@ -69,12 +68,17 @@ rule unpack_imagenet:
         " --out {output.imagenet:q} --log {log:q}"
 
 
-rule prepare_dataset:
+DATASET = {**LISTS, "dataset": dataset}
+
+
+checkpoint prepare_dataset:
     input:
         images=IMAGES if SOURCE == "digits" else [],
         imagenet=IMAGENET if SOURCE == "ilsvrc2012" else [],
     output:
-        **DATASET,
+        **LISTS,
+        content=CONTENT,
+        summary=SUMMARY,
         rejected=f"{RESULTS}/dataset/{artifacts.REJECTED}",
     log:
         f"{LOGS}/prepare_dataset.log",
@@ -92,7 +96,7 @@ rule prepare_dataset:
             else ["--root", input.images or IMAGES]
         ),
         state=lambda wildcards: IMAGES_STATE,
-        out=subpath(output.dataset, parent=True),
+        out=subpath(output.train, parent=True),
     shell:
         'exec sh "$TWOFOUR" prepare_dataset --config {params.config:q} {params.images:q}'
         " --workers {threads} --out {params.out:q} --log {log:q}"

@@ -10,7 +10,8 @@ PROMISES = {model.name: model.promise for model in MODELS}
 rule export:
     input:
         weights=f"{RESULTS}/{{model}}/{artifacts.WEIGHTS}",
-        classes=DATASET["classes"],
+        classes=LISTS["classes"],
+        dataset=dataset,
     output:
         **EXPORTED,
     log:
@@ -33,6 +34,7 @@ rule export:
 # Proof from the files themselves: training, export or conversion might have overwritten zeros.
 rule check:
     input:
+        dataset=dataset,
         weights=f"{RESULTS}/{{model}}/{artifacts.WEIGHTS}",
         paddle=EXPORTED["paddle"],
         parameters=EXPORTED["parameters"],
@@ -58,6 +60,7 @@ rule check:
 rule build:
     input:
         **EXPORTED,
+        dataset=dataset,
         check=lambda wildcards: CHECKED if PROMISES[wildcards.model] else [],
     output:
         build=BUILT,

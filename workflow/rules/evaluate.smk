@@ -22,7 +22,7 @@ rule reference:
     params:
         config=settings("reference"),
         code=code("reference"),
-        data=subpath(input.dataset, parent=True),
+        data=subpath(input.train, parent=True),
     shell:
         'exec sh "$TWOFOUR" --gpu reference --config {params.config:q} --data {params.data:q}'
         " --weights {input.weights:q} --out {output.reference:q} --log {log:q}"
@@ -49,7 +49,7 @@ rule evaluate:
     params:
         config=settings("evaluate"),
         code=backend_code("evaluate"),
-        data=subpath(input.dataset, parent=True),
+        data=subpath(input.train, parent=True),
         model=subpath(input.build, ancestor=2),
         build=subpath(input.build, parent=True),
     shell:
@@ -78,7 +78,7 @@ rule benchmark:
     params:
         config=settings("benchmark"),
         code=backend_code("benchmark"),
-        data=subpath(input.dataset, parent=True),
+        data=subpath(input.train, parent=True),
         models=lambda wildcards, input: [str(Path(build).parents[1]) for build in input.builds],
         builds=lambda wildcards, input: [str(Path(build).parent) for build in input.builds],
     shell:

@@ -3,6 +3,7 @@
 
 rule permute:
     input:
+        dataset=dataset,
         dense=f"{RESULTS}/{DENSE}/{artifacts.WEIGHTS}",
         training=f"{RESULTS}/{DENSE}/{artifacts.TRAINING}",
     output:
@@ -26,6 +27,7 @@ rule permute:
 
 rule prune:
     input:
+        dataset=dataset,
         dense=f"{RESULTS}/{DENSE}/{artifacts.WEIGHTS}",
         training=f"{RESULTS}/{DENSE}/{artifacts.TRAINING}",
         permuted=f"{RESULTS}/permuted/{artifacts.WEIGHTS}" if CONFIG.sparsity.permute else [],

@@ -25,7 +25,7 @@ rule train_dense:
     params:
         config=settings("train"),
         code=code("train"),
-        data=subpath(input.dataset, parent=True),
+        data=subpath(input.train, parent=True),
         start=[],  # a dense training has no pruned network to start from
         option="",
         out=subpath(output.weights, parent=True),
@@ -53,7 +53,7 @@ use rule train_dense as train_sparse with:
     params:
         config=settings("train"),
         code=code("train"),
-        data=subpath(input.dataset, parent=True),
+        data=subpath(input.train, parent=True),
         start=subpath(input.start, parent=True),
         option="--start",
         out=subpath(output.weights, parent=True),

@@ -98,8 +98,9 @@ def test_ignore_takes_the_pixels_as_they_are_stored(photographs, tmp_path):
     applied, other = prepared(photographs, tmp_path / "apply")
     assert applied.val.orientations.tolist() == [*range(1, 9), 1]
     assert summary["content_hash"] != other["content_hash"]  # other pictures, so another dataset
-    turned = read_json(tmp_path / "apply" / "orientation.json")
-    assert turned["train"] == {str(i): i + 1 for i in range(1, 8)}
+    content = read_json(tmp_path / "apply" / "content.json")
+    assert content["content_hash"] == other["content_hash"]
+    assert content["orientations"]["train"] == {str(i): i + 1 for i in range(1, 8)}
 
 
 def test_pictures_without_a_usable_orientation_are_upright(photographs, tmp_path):

@@ -1,7 +1,9 @@
 """The models of a run: one table, written as ``models.json`` and read by whatever displays them.
 
-``dense``, ``pruned`` and ``sparse``; where the config's ``sparsity.algorithm`` is a list, each
-algorithm is a branch with models of its own, such as ``pruned/mask_1d`` and ``sparse/mask_1d``.
+``dense``, and for each of ``sparsity.algorithm`` in the config a branch with models of its own:
+``pruned`` and ``sparse`` for mask_1d, ``pruned/mask_2d_best`` and ``sparse/mask_2d_best`` for
+another. A branch has the same name whatever stands beside it, so that one more algorithm reruns
+nothing of those that exist.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from .system import files
 from .system.errors import TwoFourError
 
 DENSE, PRUNED, SPARSE = "dense", "pruned", "sparse"
+PLAIN = "mask_1d"  # the algorithm whose models have plain names
 TRAINING, PRUNING = "training", "pruning"  # how models are made
 # Okabe and Ito's colours, which people with any kind of colour vision can tell apart.
 COLOURS = {DENSE: "#0072B2", PRUNED: "#999999", SPARSE: "#D55E00"}
@@ -41,16 +44,16 @@ class Model:
 
 def branches(algorithm: str | Sequence[str]) -> dict[str, str]:
     """Suffix of "pruned" and "sparse" in the names of models → the algorithm it stands for."""
-    if isinstance(algorithm, str):
-        return {"": algorithm}
-    return {f"/{name}": name for name in algorithm}
+    names = [algorithm] if isinstance(algorithm, str) else algorithm
+    return {"" if name == PLAIN else f"/{name}": name for name in names}
 
 
 def table(algorithm: str | Sequence[str]) -> list[Model]:
     """All models of a run with this ``sparsity.algorithm``, parents first."""
     rows = [Model(DENSE, None, DENSE, TRAINING, "", COLOURS[DENSE])]
-    for suffix in branches(algorithm):
-        branch, pruned = suffix[1:], PRUNED + suffix
+    several = branches(algorithm)
+    for suffix, name in several.items():
+        branch, pruned = name if len(several) > 1 else "", PRUNED + suffix
         rows += [
             Model(pruned, DENSE, PRUNED, PRUNING, branch, COLOURS[PRUNED], pruned),
             Model(SPARSE + suffix, pruned, SPARSE, TRAINING, branch, COLOURS[SPARSE], pruned),

@@ -15,9 +15,9 @@ import numpy as np
 
 from ..artifacts import (
     CLASSES,
+    CONTENT,
     DATASET,
     DIGESTS,
-    ORIENTATION,
     REFUSED,
     REJECTED,
     TRAIN_LIST,
@@ -125,7 +125,9 @@ def prepare(
         lines = [f"{e.path} {labels[e.label]}\n" for e in members]
         write_text(Path(out) / LISTS[split], "".join(lines))
     write_digests(Path(out) / DIGESTS, listed, good)
-    write_json(Path(out) / ORIENTATION, _orientations(listed, good if apply else {}))
+    turned = _orientations(listed, good if apply else {})
+    content = {"content_hash": summary["content_hash"], "orientations": turned}
+    write_json(Path(out) / CONTENT, content)
     named = [f"{c} {' '.join(words[c].split())}" if words and c in words else c for c in classes]
     write_text(Path(out) / CLASSES, "".join(f"{name}\n" for name in named))
     write_json(Path(out) / DATASET, summary)

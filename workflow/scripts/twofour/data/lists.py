@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..artifacts import CLASSES, DATASET, DIGESTS, ORIENTATION, TRAIN_LIST, VAL_LIST
+from ..artifacts import CLASSES, CONTENT, DIGESTS, TRAIN_LIST, VAL_LIST
 from ..system.errors import TwoFourError
 from ..system.files import PathLike, read_json, read_text
 
@@ -68,19 +68,19 @@ def read(folder: PathLike) -> Dataset:
     folder = Path(folder)
     classes = read_text(folder / CLASSES).split("\n")[:-1]
     train, val = (read_list(folder / name) for name in (TRAIN_LIST, VAL_LIST))
-    turned = read_json(folder / ORIENTATION)
+    content = read_json(folder / CONTENT)
+    turned = content["orientations"]
     for name, (_, labels) in ((TRAIN_LIST, train), (VAL_LIST, val)):
         if labels.max() >= len(classes):
             raise TwoFourError(
                 f"{folder / name} has label {labels.max()}, but {CLASSES} names only "
                 f"{len(classes)} classes"
             )
-    content = read_json(folder / DATASET)["content_hash"]
     return Dataset(
         Split(*train, _orientations(turned["train"], len(train[0]))),
         Split(*val, _orientations(turned["val"], len(val[0]))),
         classes,
-        content,
+        content["content_hash"],
     )
 
 

@@ -199,12 +199,14 @@ def cells(table: Table) -> list[list[str]]:
 def notes(table: Table) -> list[str]:
     """What must be known about a backend's rows, a line each, and what the columns mean."""
     noted = table.frame[["backend", "note"]].dropna().drop_duplicates()
+    plain = [m.name for m in table.models if m.branch and m.branch not in m.name]
     gpu = "GPU alone: the same ratio of the time that the GPU computed, without copies. "
     return [
         *(
             f"{_list(list(rows['backend']))}: {note}."
             for note, rows in noted.groupby("note", sort=False)
         ),
+        *([f"{_list(plain)}: by {table.branch(plain[0])}."] if plain else []),
         "drop: points of top-1 below the dense model in the same backend and precision. "
         "speed-up: img/s over those of the dense model in the same backend, precision and batch "
         "size, measured in turns. "

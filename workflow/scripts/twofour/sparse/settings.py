@@ -18,8 +18,9 @@ class Sparsity(Section):
         "mask_1d",
         "how the weights to keep are chosen: mask_1d keeps the 2 largest of each 4 along the input "
         "channels; mask_2d_best and mask_2d_greedy also keep 2 of each 4 along the outputs, with "
-        "the most magnitude that allows, or nearly; a list makes a branch of the workflow of each, "
-        "pruned/<algorithm> and sparse/<algorithm>",
+        "the most magnitude that allows, or nearly; a list makes a branch of the workflow of each; "
+        "the models of mask_1d are called pruned and sparse, the others pruned/<algorithm> and "
+        "sparse/<algorithm>",
         schema={
             "oneOf": [
                 _ALGORITHM,
