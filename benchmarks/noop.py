@@ -2,7 +2,8 @@
 """Snakemake when nothing changed, at 3, 30 and 300 branches, against an empty Snakefile.
 
 A branch is one sparsity algorithm measured at one batch size: 3 algorithms at 1, 10 and 100 batch
-sizes. The results are empty files that Snakemake was told to take as made (--touch): it reads none.
+sizes. The results are empty files that Snakemake was told to take as made (--touch); only
+dataset.json holds anything, what it was made of.
 The limit is a Snakefile with as many jobs and outputs in a single rule without inputs.
 """
 
@@ -80,6 +81,7 @@ def _finished(folder: Path, batch_sizes: int) -> Path:
         "hardware": {"threads": 1},
     }
     (folder / "config" / "config.yaml").write_text(json.dumps(settings))
+    origin = _found(r"--origin (\w+)", folder, "--printshellcmds")
     for name in _outputs(folder):
         path = folder / name
         if path.name == "digits":
@@ -87,6 +89,8 @@ def _finished(folder: Path, batch_sizes: int) -> Path:
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
+    (summary,) = folder.glob("results/*/dataset/dataset.json")
+    summary.write_text(json.dumps({"origin": origin}))
     _touch(folder)
     return folder
 
@@ -124,14 +128,19 @@ def _outputs(folder: Path) -> list[str]:
 
 def _jobs(folder: Path) -> int:
     """Jobs of a whole run."""
+    return int(_found(r"^total\s+(\d+)", folder, "--quiet", "rules"))
+
+
+def _found(pattern: str, folder: Path, *options: str) -> str:
+    """What ``pattern`` finds in the plan of a whole run."""
     plan = subprocess.run(
-        [workflow_copy.SNAKEMAKE, "--forceall", "--dry-run", "--quiet", "rules"],
+        [workflow_copy.SNAKEMAKE, "--forceall", "--dry-run", *options],
         cwd=folder,
         capture_output=True,
         text=True,
         check=True,
     )
-    return int(re.search(r"^total\s+(\d+)", plan.stdout + plan.stderr, re.MULTILINE)[1])
+    return re.search(pattern, plan.stdout + plan.stderr, re.MULTILINE)[1]
 
 
 def _touch(folder: Path) -> None:

@@ -25,7 +25,7 @@ from twofour.deploy import backends
 from twofour.models import DENSE, PRUNED, SPARSE
 from twofour.network import architecture
 from twofour.sparse import layers
-from twofour.system import hardware, lock, slurm
+from twofour.system import files, hardware, lock, slurm
 from twofour.system.errors import TwoFourError
 
 ALONE = contextlib.ExitStack()  # holds the lock of see_alone as long as Snakemake runs
@@ -99,14 +99,25 @@ def path_of(artifact, case="{backend}-{precision}"):
 def dataset(wildcards):
     """The file that identifies the dataset, an input of every rule below this stage.
 
-    Where the stage has run before, it is asked of the checkpoint: Snakemake then decides anew what
-    must run when the stage is done, and where the images have changed but the lists come out the
-    same, nothing else does. (Snakemake keeps the reason of a job that was to run because another
-    does, unless the job's own inputs are asked for again; so each rule needs this.)
+    Where the stage has run before and will run again, it is asked of the checkpoint: Snakemake then
+    decides anew what must run when the stage is done, and where the lists come out the same, nothing
+    else does. (Snakemake keeps the reason of a job that was to run because another does, unless the
+    job's own inputs are asked for again; so each rule needs this.)
     """
-    if os.path.exists(CONTENT):
+    if lists_may_change():
         return checkpoints.prepare_dataset.get().output.content
     return CONTENT
+
+
+@functools.cache
+def lists_may_change():
+    """Whether there are lists, made of something else than they would be now."""
+    if not os.path.exists(CONTENT):
+        return False
+    try:
+        return files.read_json(SUMMARY)["origin"] != ORIGIN
+    except (TwoFourError, KeyError):
+        return True
 
 
 def of_kind(kind):

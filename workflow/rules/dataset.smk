@@ -30,6 +30,14 @@ else:
             "name the one with your images"
         )
 
+# What the lists are made of.
+MAKERS = {"digits": ["make_digits"], "ilsvrc2012": ["unpack_imagenet"]}.get(SOURCE, [])
+ORIGIN = stages.digest(
+    stages.settings("prepare_dataset", CONFIG),
+    IMAGES_STATE,
+    *(code(program) for program in (*MAKERS, "prepare_dataset")),
+)
+
 
 rule make_digits:
     output:
@@ -95,8 +103,12 @@ checkpoint prepare_dataset:
             if input.imagenet
             else ["--root", input.images or IMAGES]
         ),
-        state=lambda wildcards: IMAGES_STATE,
+        origin=lambda wildcards: ORIGIN,
         out=subpath(output.train, parent=True),
     shell:
         'exec sh "$TWOFOUR" prepare_dataset --config {params.config:q} {params.images:q}'
-        " --workers {threads} --out {params.out:q} --log {log:q}"
+        " --origin {params.origin} --workers {threads} --out {params.out:q} --log {log:q}"
+
+
+# Where the lists stay as they are, Snakemake need not look at all jobs twice.
+checkpoints.prepare_dataset.rule.is_checkpoint = lists_may_change()

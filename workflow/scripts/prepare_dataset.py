@@ -19,7 +19,8 @@ def main(options) -> None:
     else:
         root = options.root or config.require_root(settings.data)
     workers = options.workers or hardware.cores()
-    summary = dataset.prepare(root, options.out, settings.data, workers, flat_val, words)
+    origin = options.origin
+    summary = dataset.prepare(root, options.out, settings.data, workers, flat_val, words, origin)
     dataset.tell(summary)
 
 
@@ -30,6 +31,7 @@ def arguments(parser) -> None:
         metavar="FILE",
         help="what unpack_imagenet.py wrote (instead of a folder)",
     )
+    parser.add_argument("--origin", help="text for dataset.json that identifies what it is made of")
     parser.add_argument("--workers", type=int, help="processes that decode (default: all cores)")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the artifacts")
 

@@ -7,6 +7,7 @@ a changed module that determines their output (:mod:`twofour.system.codehash`).
 from __future__ import annotations
 
 import argparse
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,11 @@ def code(stage: str, *modules: str, scripts: Path = codehash.SCRIPTS) -> str:
     """
     roots: Sequence[str | Path] = STAGES[stage].code or (scripts / f"{stage}.py",)
     return codehash.digest(*roots, *modules)
+
+
+def digest(*parts: str) -> str:
+    """A short hash of texts."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 def parser(description: str, stage: str, **options) -> argparse.ArgumentParser:

@@ -91,13 +91,15 @@ def prepare(
     workers: int,
     flat_val: dict[str, str] | None = None,
     words: dict[str, str] | None = None,
+    origin: str | None = None,
 ) -> dict:
     """The whole dataset stage: scan, check, split, and write the artifacts into ``out``.
 
     ``data`` is the config's section; for ``flat_val`` see :func:`scan`; ``words`` are readable
-    names of the classes, which classes.txt then has beside their own. Returns what dataset.json
-    holds. If the stage fails because of rejected files, they are listed in refused.csv, which is
-    not an output: Snakemake deletes the outputs of a failed job.
+    names of the classes, which classes.txt then has beside their own; ``origin`` identifies what
+    the dataset is made of. Returns what dataset.json holds. If the stage fails because of rejected
+    files, they are listed in refused.csv, which is not an output: Snakemake deletes the outputs of
+    a failed job.
     """
     require_apart(root, [out])
     entries = scan(root, flat_val)
@@ -130,6 +132,7 @@ def prepare(
     write_json(Path(out) / CONTENT, content)
     named = [f"{c} {' '.join(words[c].split())}" if words and c in words else c for c in classes]
     write_text(Path(out) / CLASSES, "".join(f"{name}\n" for name in named))
+    summary = {**summary, "origin": origin}
     write_json(Path(out) / DATASET, summary)
     return summary
 
