@@ -17,24 +17,36 @@ endif
 # What snakemake and doctor.py are told about the configuration and the environment.
 GIVEN_CONFIG := $(if $(CONFIG),--configfile "$(CONFIG)")
 IN_GPU_ENV := $(if $(filter gpu,$(ENV)),--config 'hardware={"environment": "$(CURDIR)/$(GPU_VENV)"}')
-SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake
-
-.PHONY: run doctor gpu-environment test test-faults bench lint pages docs hooks clean lock unlock \
-    configuration
-
-run: $(ENVIRONMENTS) configuration
-	@$(SNAKEMAKE) $(GIVEN_CONFIG) $(IN_GPU_ENV)
-
-# Does this machine have what the configuration needs?
-doctor: $(ENVIRONMENTS) configuration
-	@$(BIN)/python workflow/scripts/doctor.py --config "$(or $(CONFIG),config/config.yaml)" \
-	    $(if $(filter gpu,$(ENV)),--environment "$(CURDIR)/$(GPU_VENV)")
-
-gpu-environment: $(GPU_VENV)/.installed
+SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m twofour.snakemake
 
 # Snakemake would not say where a file is malformed.
-configuration: $(ENVIRONMENTS)
-	@$(BIN)/python workflow/scripts/check_config.py --config "$(or $(CONFIG),config/config.yaml)"
+CHECK_CONFIG := $(BIN)/python workflow/scripts/check_config.py --config "$(or $(CONFIG),config/config.yaml)"
+# Make's own line about a failed command would be the last one on the screen. So a command leaves the
+# cause in a file, and make, told that all is well, reports that as its own error.
+CAUSE := $(VENV)/.cause
+attempt = trap : INT; rm -f "$(CAUSE)"; export TWOFOUR_CAUSE="$(CURDIR)/$(CAUSE)"; { $(1); } || \
+    [ -s "$(CAUSE)" ] || echo "it failed, see above" >"$(CAUSE)"
+report = $(if $(file <$(CAUSE)),$(error $(file <$(CAUSE))))
+
+.PHONY: run doctor try-run try-doctor gpu-environment test test-faults bench lint pages docs hooks clean \
+    lock unlock
+
+run: try-run
+	@$(report)
+
+try-run: $(ENVIRONMENTS)
+	@$(call attempt,$(CHECK_CONFIG) && $(SNAKEMAKE) $(GIVEN_CONFIG) $(IN_GPU_ENV))
+
+# Does this machine have what the configuration needs?
+doctor: try-doctor
+	@$(report)
+
+try-doctor: $(ENVIRONMENTS)
+	@$(call attempt,$(CHECK_CONFIG) && \
+	    $(BIN)/python workflow/scripts/doctor.py --config "$(or $(CONFIG),config/config.yaml)" \
+	    $(if $(filter gpu,$(ENV)),--environment "$(CURDIR)/$(GPU_VENV)"))
+
+gpu-environment: $(GPU_VENV)/.installed
 
 test: $(VENV)/.installed
 	@$(BIN)/python -m pytest

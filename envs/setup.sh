@@ -39,6 +39,11 @@ case $kind in docs | gpu) ;; # the GPU environment only runs programs, which fin
 *)
     "$folder/bin/pip" install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . ||
         fail "the package twofour could not be installed, see above"
+    # Snakemake looks for its plugins in the folders of sys.path, not among linked packages.
+    "$folder/bin/python" -c 'import sys, sysconfig
+with open(sysconfig.get_path("purelib") + "/twofour_plugins.pth", "w") as file:
+    file.write(sys.argv[1])' "$PWD/workflow/plugins" ||
+        fail "the logger plugin could not be installed, see above"
     ;;
 esac
 if [ "$kind" = gpu ]; then

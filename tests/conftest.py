@@ -114,8 +114,10 @@ def snakemake(
 
 
 def named_rules(said: str) -> set[str]:
-    """Rules whose jobs Snakemake names, in groups or alone."""
-    return set(re.findall(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):", said, re.M)) - {"all"}
+    """Rules whose jobs ran or would run, by our lines or by Snakemake's blocks."""
+    ours = r"\d\d:\d\d:\d\d–\d\d:\d\d:\d\d +[\d.:]+ [sh]  (\w+)|(\w+)[^:\n]*: (?:its|what|it) "
+    found = re.findall(rf"^(?:{ours}|\s*(?:local)?(?:rule|checkpoint) (\w+):)", said, re.M)
+    return {name for names in found for name in names if name} - {"all"}
 
 
 @pytest.fixture(scope="session")

@@ -44,6 +44,7 @@ rule compare:
             labels={"what": "table"},
         ),
         text=f"{RESULTS}/{artifacts.COMPARISON_TEXT}",
+        verdict=f"{RESULTS}/{artifacts.VERDICT}",
     log:
         f"{LOGS}/compare.log",
     benchmark:

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Collect all measurements of a run in one table: comparison.csv and comparison.md."""
+"""Collect all measurements of a run in one table: comparison.csv, comparison.md, verdict.txt."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from twofour import command, models
-from twofour.artifacts import COMPARISON, COMPARISON_TEXT, MODELS
+from twofour.artifacts import COMPARISON, COMPARISON_TEXT, MODELS, REPORT, VERDICT
 from twofour.system import cli, files
 
 
@@ -27,7 +27,8 @@ def main(options) -> None:
     with files.atomic(results / COMPARISON) as temporary:
         table.frame.to_csv(temporary, index=False, float_format="%.6g")
     files.write_text(results / COMPARISON_TEXT, compare.markdown(table, text))
-    cli.log.info("%s", text)
+    files.write_text(results / VERDICT, compare.verdict(table, text, results / REPORT))
+    cli.log.info("wrote %s", results / COMPARISON)
 
 
 def arguments(parser) -> None:

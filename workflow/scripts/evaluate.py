@@ -47,10 +47,8 @@ def main(options) -> None:
     about = {"backend": backend, "precision": precision, "device": target.device}
     files.write_json(options.out, {**about, **result})
     cli.log.info(
-        "%s %s: top-1 %.2f %%, top-5 %.2f %% of %d images; largest difference from the training "
-        "graph %.1e",
-        backend,
-        precision,
+        "top-1 %.2f %%, top-5 %.2f %% of %d images; largest difference from the training graph "
+        "%.1e",
         result["top1"],
         result["top5"],
         result["images"],

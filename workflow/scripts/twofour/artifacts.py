@@ -6,6 +6,7 @@ from __future__ import annotations
 MODELS = "models.json"
 COMPARISON = "comparison.csv"
 COMPARISON_TEXT = "comparison.md"
+VERDICT = "verdict.txt"  # what the run shows at its end
 PROVENANCE = "provenance.json"
 REPORT = "report.html"
 ACCEPTED = "accept.json"

@@ -7,6 +7,7 @@ of the same dense row.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -225,6 +226,31 @@ def markdown(table: Table, text: str) -> str:
     devices = ", ".join(sorted(table.frame["device"].unique()))
     below = "\n\n".join([f"Measured on {devices}.", *notes(table)])
     return f"# Dense and 2:4 sparse\n\n{text}\n\n{body}\n\n{below}\n"
+
+
+_BRIEF = ("model", "top1", "top1_drop", "throughput_img_s", "speedup", "size_mb")
+_WIDTH = 79  # characters: a terminal has at least 80
+
+
+def verdict(table: Table, text: str, page: Path) -> str:
+    """verdict.txt, what a run shows at its end: the words, a row for each model, the page's path.
+
+    The rows are those of the case in which the dense model is fastest.
+    """
+    dense = table.of_kind(DENSE)
+    case = dense.loc[dense["throughput_img_s"].idxmax(), CASE]
+    rows = table.frame[(table.frame[CASE] == case).all(axis=1)]
+    shown = [[_SHOWN[key][1].format(row[key]) for key in _BRIEF] for _, row in rows.iterrows()]
+    lines = [[_SHOWN[key][0] for key in _BRIEF], *shown]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(_BRIEF))]
+    body = [
+        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:]))])
+        for line in lines
+    ]
+    where = f"{case['backend']} {case['precision']} at batch {case['batch_size']}, the fastest:"
+    return "\n".join(
+        ["", textwrap.fill(text, _WIDTH), "", where, *body, "", f"Everything else: {page}", ""]
+    )
 
 
 def words(table: Table) -> str:

@@ -22,6 +22,11 @@ log = logging.getLogger("twofour")
 # Set if a program must end when its parent does: to the parent's process id, or to ANY_PARENT if
 # that is not known.
 TIED, ANY_PARENT = "TWOFOUR_TIED", "any"
+CAUSE = "TWOFOUR_CAUSE"  # set to the file in which to leave an error, for make to show it
+# Set if what a job says is shown by whoever started it, from the job's log, but for warnings and
+# for the messages of these programs, which are worth reading as they come.
+BRIEF = "TWOFOUR_BRIEF"
+SPEAKING = ("train", "prepare_dataset", "unpack_imagenet")
 INTERRUPTED = 130  # exit status of a program ended by Ctrl-C (128 + SIGINT), as shells use it
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -79,10 +84,10 @@ def run(
         _start_logging(options.log)
         status = main(options) or 0
     except Interrupted as stop:
-        log.warning("%s", stop)
+        log.error("%s", stop)
         status = INTERRUPTED
     except KeyboardInterrupt:
-        log.warning("interrupted")
+        log.error("interrupted")
         status = INTERRUPTED
     except TwoFourError as error:
         status = _fail(options, str(error))
@@ -120,6 +125,10 @@ def end_with_parent(number: int, parent: int | None) -> None:
 def _fail(options: argparse.Namespace, message: str) -> int:
     if options.debug:
         traceback.print_exc()
+    if path := os.environ.get(CAUSE):
+        with contextlib.suppress(OSError):
+            Path(path).write_text(message, encoding="utf-8")
+            return 1
     log.error("error: %s", message)
     return 1
 
@@ -136,10 +145,18 @@ def _start_logging(path: str | None) -> None:
         return
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        file = logging.FileHandler(path, mode="w", encoding="utf-8")
+        Path(path).write_bytes(b"")
+        # Appending, since what else is written to the file below must not be overwritten.
+        file = logging.FileHandler(path, mode="a", encoding="utf-8")
     except OSError as error:
         raise TwoFourError(f"--log: cannot write {path}: {error.strerror or error}") from error
+    if os.environ.get(BRIEF):
+        lowest = logging.INFO if Path(sys.argv[0]).stem in SPEAKING else logging.WARNING
+        console.addFilter(lambda record: lowest <= record.levelno < logging.ERROR)
     file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     log.addHandler(file)
     assert file.stream is not None  # only a handler with delay=True has none
+    if os.environ.get(BRIEF):  # tables, and what libraries print
+        sys.stdout.flush()
+        os.dup2(file.stream.fileno(), sys.stdout.fileno())
     faulthandler.enable(file.stream)

@@ -46,9 +46,8 @@ class Display:
         """Log the epoch's ``row`` as a line."""
         if self._leads:
             log.info(
-                "epoch %d/%d: lr %.4g, training loss %.4f, validation loss %.4f, "
-                "top-1 %.2f %%, top-5 %.2f %%, %.0f img/s",
+                "epoch %d/%d: loss %.4f, validation loss %.4f, top-1 %.2f %%, %.0f img/s",
                 row["epoch"],
                 self._epochs,
-                *(row[k] for k in ("lr", "train_loss", "val_loss", "top1", "top5", "img_s")),
+                *(row[k] for k in ("train_loss", "val_loss", "top1", "img_s")),
             )

@@ -1,0 +1,375 @@
+"""What a run shows in the terminal: a line for each job, and at the end the verdict or the cause.
+
+Snakemake hands its messages to the logger plugin ``twofour``, which is this module. Its own blocks
+are shown with --printshellcmds, --verbose or --debug-dag, and are always in its log file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from snakemake_interface_logger_plugins.base import LogHandlerBase
+from snakemake_interface_logger_plugins.common import LogEvent
+
+from .system import cli, memory
+
+ANNOUNCED_S = 5  # after this time a running job is announced, unless it speaks itself
+STOPPED = "stopped; what is done is kept, and the same command goes on from there"
+VERDICT = "TWOFOUR_VERDICT"  # environment variable: file to show after a whole run
+
+# What Snakemake says about itself.
+_CHATTER = re.compile(
+    "|".join(
+        (
+            "Config file .* is extended by",
+            "Using workflow specific profile",
+            "Assuming unrestricted shared filesystem",
+            "Building DAG of jobs",
+            "Updating checkpoint dependencies",
+            "DAG of jobs will be updated",
+            "Using shell: ",
+            "Provided ",
+            "Rules claiming more threads",
+            "Group jobs: inactive",
+            "Conda environments: ignored",
+            "Singularity containers: ignored",
+            "Select jobs to execute",
+            "Execute ",
+            "Shutting down, this might",
+            "Exiting because a job execution failed",
+            "Terminating processes on user request",
+            "Complete log",
+            "Elapsed time",
+            "Processed ",
+            "Reasons:",
+            "Some jobs were triggered by provenance",
+            "Rules with provenance triggered",
+            "This was a dry-run",
+            "The run involves checkpoint jobs",
+            "Removing output files of failed job",
+            "At least one job did not complete",
+            "host: ",
+            "\\s*$",
+        )
+    )
+)
+_TIME = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")
+_PLACE = re.compile(r'^\w+( in (rule \w+ in )?file ".*", line \d+)?:?$|^  File ".*", line \d+')
+_TAIL = 1 << 16  # bytes of a log that are looked at
+
+
+@dataclass
+class _Job:
+    name: str
+    logs: list[str]
+    started: float
+    group: str | None = None
+    announcer: threading.Timer | None = None
+    cause: str = ""
+
+
+@dataclass
+class Screen:
+    """The lines of a run, written to ``stream``, which shows ``columns`` characters a line."""
+
+    stream: TextIO
+    columns: int
+    dry: bool = False
+    jobs: dict[int, _Job] = field(default_factory=dict)
+    failed: list[_Job] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)  # of Snakemake itself
+    ending: str = ""  # how the program of a job ended whose error Snakemake has not told yet
+    stopped: bool = False
+    complete: bool = False
+    cause_file: Path | None = None
+    oom_kills: int | None = field(default_factory=memory.oom_kills)
+
+    def write(self, line: str) -> None:
+        """Write a line, over a progress bar that a program may be showing."""
+        clear = "\r\033[K" if self.stream.isatty() else ""
+        with contextlib.suppress(BrokenPipeError):
+            self.stream.write(f"{clear}{line}\n")
+            self.stream.flush()
+
+    def begin(self, number: int, name: str, logs: list[str], reason: str) -> None:
+        """A job has been handed over to be run; in a dry run, it would be."""
+        if self.dry and name != "all":
+            self.write(self._cut(f"{name}: {because(reason)}" if reason else name))
+        if self.dry:
+            return
+        job = _Job(name, logs, time.time())
+        self.jobs[number] = job
+        if name.startswith("train_"):
+            self.write(f"{_clock(job.started)} {name}")
+        elif name != "all":
+            job.announcer = threading.Timer(ANNOUNCED_S, self._announce, (job,))
+            job.announcer.daemon = True
+            job.announcer.start()
+
+    def _announce(self, job: _Job) -> None:
+        self.write(f"{_clock(job.started)} {job.name} …")
+
+    def finish(self, number: int) -> None:
+        """A job is done."""
+        job = self._take(number)
+        if job is None:
+            return
+        if job.name == "all":
+            self.complete = True
+            return
+        told = "" if job.name.startswith(cli.SPEAKING) else last_message(job.logs)
+        self.write(self._cut(self._span(job) + (f": {told}" if told else "")))
+
+    def fail(self, number: int, name: str, logs: list[str], told: str) -> None:
+        """A job has failed; ``told`` is what Snakemake knows about it."""
+        job = self._take(number) or _Job(name, logs, time.time())
+        job.logs = logs or job.logs
+        job.cause = cause(job.logs) or self._ended(self.ending) or told
+        self.ending = ""
+        self.failed.append(job)
+        if not self.stopped:
+            where = f"; its log: {job.logs[0]}" if job.logs else ""
+            self.write(f"{self._span(job)} failed{where}")
+
+    def _take(self, number: int) -> _Job | None:
+        job = self.jobs.pop(number, None)
+        if job is not None and job.announcer is not None:
+            job.announcer.cancel()
+        return job
+
+    def error(self, text: str) -> None:
+        """An exception that Snakemake reports: of a job that failed, or of its own."""
+        if "CalledProcessError" in text:  # said before or after the job's error
+            job = self.failed[-1] if self.failed else None
+            if job is None or job.cause:
+                self.ending = text
+            else:
+                job.cause = self._ended(text)
+        elif not _CHATTER.match(plain(text)):
+            self.errors.append(plain(text))
+
+    def _ended(self, text: str) -> str:
+        """How a program ended that could not say so itself."""
+        if not text:
+            return ""
+        if "SIGKILL" in text or "exit status 137" in text:
+            return memory.killed_by(self.oom_kills)
+        found = re.search(r"died with <Signals\.(\w+)|non-zero exit status (\d+)", text)
+        if found is None:
+            return plain(text)
+        return f"it ended with {found[1] or 'exit status ' + found[2]} and left no message"
+
+    def end(self) -> bool:
+        """The end of the run: its cause as the last line if it did not succeed; whether it did not.
+
+        Make shows the cause of an error itself, if it is left in ``cause_file``.
+        """
+        for number in list(self.jobs):
+            self._interrupt(number)
+        if self.stopped:
+            saved = [job.cause for job in self.failed if job.cause.startswith("stopped")]
+            last = saved[-1] if saved else STOPPED
+        elif self.errors:
+            last = self._last_of(dict.fromkeys(self.errors))
+        elif self.failed:
+            last = self._last_of(f"{job.name}: {job.cause}" for job in reversed(self.failed))
+        else:
+            return False
+        if self.cause_file is None or self.stopped:
+            self.write(last)
+        else:
+            with contextlib.suppress(OSError):
+                self.cause_file.write_text(last.removeprefix("error: "), encoding="utf-8")
+        return True
+
+    def _last_of(self, errors: Iterable[str]) -> str:
+        """Show all ``errors`` but the last one, and return that."""
+        *others, last = (f"error: {error}" for error in errors)
+        for line in others:
+            self.write(line)
+        return last
+
+    def _interrupt(self, number: int) -> None:
+        job = self._take(number)
+        if job is not None and job.name != "all":
+            job.cause = cause(job.logs)
+            self.failed.append(job)
+
+    def _span(self, job: _Job) -> str:
+        now = time.time()
+        return f"{_clock(job.started)}–{_clock(now)} {seconds(now - job.started):>6}  {job.name}"
+
+    def _cut(self, line: str) -> str:
+        return line if len(line) <= self.columns else line[: self.columns - 1] + "…"
+
+
+def _clock(when: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(when))
+
+
+def seconds(duration: float) -> str:
+    """A duration with its unit: 4.1 s, 75 s, 2:05 h."""
+    if duration < 10:
+        return f"{duration:.1f} s"
+    if duration < 3600:
+        return f"{duration:.0f} s"
+    minutes = round(duration / 60)
+    return f"{minutes // 60}:{minutes % 60:02d} h"
+
+
+def because(reason: str) -> str:
+    """Snakemake's reason for a job without the values and files that follow it."""
+    first = reason.partition(":")[0].strip()
+    return {
+        "Params have changed since last execution": "its parameters or code have changed",
+        "Missing output files": "its results are missing",
+        "Input files updated by another job": "what it reads is made again",
+        "Updated input files": "what it reads has changed",
+        "Code has changed since last execution": "its rule has changed",
+        "Set of input files has changed since last execution": "it reads other files now",
+    }.get(first, first)
+
+
+def plain(text: str) -> str:
+    """The message of an exception of Snakemake, without its type and places in files."""
+    lines = [line for line in text.splitlines() if not _PLACE.match(line)]
+    words = " ".join(" ".join(lines).split())
+    return words.removeprefix("Error: ") or " ".join(text.split())
+
+
+def _messages(log: str) -> list[str]:
+    """What a program said in its log, without the times, and without what libraries printed."""
+    return [_TIME.sub("", line) for line in _lines(log) if _TIME.match(line)]
+
+
+def _lines(log: str) -> list[str]:
+    try:
+        with Path(log).open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
+            text = file.read().decode("utf-8", errors="replace")
+    except OSError:
+        return []
+    return text.splitlines()
+
+
+def last_message(logs: Iterable[str]) -> str:
+    """The last thing that a program said in its log, or an empty text."""
+    said = [line for log in logs for line in _messages(log)]
+    return said[-1].strip() if said else ""
+
+
+def cause(logs: Iterable[str]) -> str:
+    """The last message in the logs that says why the program ended, or an empty text."""
+    for log in logs:
+        for line in reversed(_lines(log)):
+            said = _TIME.sub("", line)
+            if said.startswith("error: "):
+                return said.removeprefix("error: ")
+            if said.startswith(("Fatal Python error", "stopped", "interrupted")):
+                return said
+    return ""
+
+
+class LogHandler(LogHandlerBase):
+    """The plugin: Snakemake's messages as lines of a :class:`Screen`."""
+
+    writes_to_stream = True
+    writes_to_file = False
+    has_filter = True
+    has_formatter = False
+    needs_rulegraph = False
+
+    def __post_init__(self) -> None:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see twofour.snakemake
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        settings = self.common_settings
+        self.planned, self.closed = 0, False
+        self.whole = settings.printshellcmds or settings.verbose or settings.debug_dag
+        stream = sys.stdout if settings.stdout else sys.stderr
+        columns = shutil.get_terminal_size((100, 24)).columns
+        cause = os.environ.pop(cli.CAUSE, None)  # not for the jobs, of which many may fail
+        self.screen = Screen(stream, columns, settings.dryrun)
+        self.screen.cause_file = Path(cause) if cause else None
+        if not self.whole:
+            os.environ[cli.BRIEF] = "1"  # for the programs, whose messages are told here
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a message, or note it for later."""
+        try:
+            if self.whole:
+                self._show_whole(record)
+            self._note(record)
+        except Exception:
+            self.handleError(record)
+
+    def _show_whole(self, record: logging.LogRecord) -> None:
+        event = getattr(record, "event", None)
+        if event == LogEvent.SHELLCMD and not self.common_settings.printshellcmds:
+            return
+        if event == LogEvent.DEBUG_DAG and not self.common_settings.debug_dag:
+            return
+        text = self.format(record)
+        if text and text != "None":
+            self.screen.write(text)
+
+    def _note(self, record: logging.LogRecord) -> None:
+        event, facts = getattr(record, "event", None), record.__dict__
+        if event == LogEvent.JOB_INFO:
+            job = _name(facts["rule_name"], facts["wildcards"])
+            self.screen.begin(facts["jobid"], job, list(facts["log"]), facts["reason"])
+        elif event == LogEvent.JOB_FINISHED:
+            self.screen.finish(facts["job_id"])
+        elif event == LogEvent.JOB_ERROR:
+            told = facts["rule_msg"] or ""
+            self.screen.fail(facts["jobid"], facts["rule_name"], list(facts["log"]), told)
+        elif event == LogEvent.ERROR:
+            self.screen.error(record.getMessage())
+        elif event == LogEvent.RUN_INFO:
+            if not self.whole and not self.planned:  # said again at the end of a dry run
+                stats = facts.get("stats") or {}
+                self.planned = stats.get("total", 0) - stats.get("all", 0)
+                self.screen.write(f"jobs: {self.planned}")
+        elif event is None and record.msg:
+            self._message(record)
+
+    def _message(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if text.startswith("Terminating processes on user request"):
+            self.screen.stopped = True
+        if text.startswith("Nothing to be done"):
+            self.screen.complete = True
+        if self.whole or record.levelno < logging.INFO or _CHATTER.match(text):
+            return
+        if record.levelno >= logging.ERROR:
+            self.screen.errors.append(plain(text))
+        else:
+            self.screen.write(text)
+
+    def close(self) -> None:
+        """Snakemake has ended: show the verdict, or the cause as the last line."""
+        if self.closed:
+            return
+        self.closed = True
+        failed = self.screen.end()
+        verdict = os.environ.get(VERDICT)
+        if not failed and self.screen.complete and verdict and not self.screen.dry:
+            with contextlib.suppress(OSError):
+                self.screen.write(Path(verdict).read_text(encoding="utf-8").rstrip())
+        super().close()
+
+
+def _name(rule: str, wildcards: Mapping[str, Any]) -> str:
+    values = [str(value).strip("/") for value in wildcards.values()]
+    return " ".join([rule, *filter(None, values)])
