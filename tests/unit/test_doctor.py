@@ -1,6 +1,7 @@
 """The doctor's verdicts on made-up machines."""
 
 import json
+import re
 import struct
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ from twofour.system import fatbin, hardware
 from twofour.system.settings import Hardware
 
 import pytest
-from conftest import program
+from conftest import TINY, merged, program
 
 A100 = {
     "name": "NVIDIA A100-SXM4-80GB",
@@ -77,9 +78,25 @@ def test_hopper_with_the_packaged_paddle():
     # With auto, training is on the CPU, and the doctor says so.
     findings = judged(replace(GPU, gpus=[H100]), TENSORRT[:2])
     assert [f.subject for f in findings if f.status == doctor.NOTE] == ["PaddlePaddle"]
-    assert findings[-1].found.startswith("CPU")
+    (training,) = (f for f in findings if f.subject == "training")
+    assert training.found.startswith("CPU")
     # A build with PTX runs on later GPUs.
     assert problems(replace(GPU, gpus=[H100], paddle_ptx={(8, 0)}), device="gpu") == {}
+
+
+def test_memory_is_judged_where_networks_will_be_trained():
+    small = replace(CPU, memory=30e9)
+    found = problems(small)["memory"]
+    assert "train.batch_size is 256: the training would need about 93" in found
+    assert "the largest batch that fits is" in found
+    settings = config.validated({})
+    assert not any(f.subject == "memory" for f in doctor.judge(small, settings, trains=False))
+    assert "memory" not in problems(CPU)  # not known
+    (finding,) = (f for f in judged(GPU, device="gpu") if f.subject == "memory")
+    assert finding.found.startswith("85.9 GB free")
+    assert (
+        "at least" in problems(replace(GPU, gpus=[{**A100, "memory.total": "8192 MiB"}]))["memory"]
+    )
 
 
 def test_cpu_paddle_with_a_gpu_configuration():
@@ -250,8 +267,13 @@ def test_the_packaged_library():
 
 
 def test_doctor_prints_the_table_and_says_what_to_do():
-    done = program("doctor.py")
+    config = json.dumps(merged(TINY, {"data": {"source": "digits"}}))
+    done = program("doctor.py", "--config", config)
     assert "training" in done.stdout and done.stderr == ""
+    about = (
+        r"time +about \d+ s for a training of 2 epochs of 1437 images, about \d+ (s|min) for the"
+    )
+    assert re.search(about, done.stdout), done.stdout
     done = program(
         *("doctor.py", "--quiet", "--config", '{"train": {"precision": "amp_bf16"}}'), check=False
     )

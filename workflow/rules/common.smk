@@ -179,6 +179,33 @@ def see_alone():
         raise WorkflowError("stopped while waiting for the other run; nothing was begun")
 
 
+def count_jobs(*names):
+    """How many jobs of the rules with ``names`` in theirs will run, or of all rules."""
+    found = [job.rule.name for job in workflow.dag.needrun_jobs()]
+    return sum(any(name in rule for name in names or [""]) for rule in found)
+
+
+def announce_work():
+    """Let trainings know what else there is to do, so that they can tell how long it will take."""
+    from twofour.train import estimate
+
+    sizes = [
+        int(job.wildcards.batch_size)
+        for job in workflow.dag.needrun_jobs()
+        if "batch_size" in job.wildcards.keys()
+    ]
+    batches = CONFIG.benchmark.warmup + 2 * CONFIG.benchmark.steps
+    estimate.announce(
+        estimate.Work(
+            dense=count_jobs("train_dense"),
+            sparse=count_jobs("train_sparse"),
+            passes=count_jobs("evaluate", "reference"),
+            benchmark_images=len(NAMES) * batches * sum(sizes),
+            jobs=count_jobs(),
+        )
+    )
+
+
 def see_cluster():
     """Warn of a setting that would make Snakemake wait for SLURM jobs forever."""
     status = getattr(workflow.executor_settings, "status_command", None)
@@ -187,9 +214,10 @@ def see_cluster():
 
 
 def see_doctor():
-    """Stop if this machine lacks something that the configuration needs."""
+    """Stop if this machine lacks something that the jobs of this run need."""
+    trains = [] if count_jobs("train_") else ["--no-training"]
     done = subprocess.run(
-        [sys.executable, SCRIPTS / "doctor.py", "--quiet", "--results", RESULTS]
+        [sys.executable, SCRIPTS / "doctor.py", "--quiet", "--results", RESULTS, *trains]
         + ["--config", stages.settings("doctor", CONFIG)],
         stderr=subprocess.PIPE,
         text=True,

@@ -23,20 +23,19 @@ def main(options) -> None:
     environment = options.environment or settings.hardware.environment
     if environment:
         enter(Path(environment).absolute())
-    findings = doctor.judge(doctor.gather(settings, options.results), settings)
+    facts = doctor.gather(settings, options.results)
+    findings = doctor.judge(facts, settings, not options.no_training)
     problems = [f for f in findings if f.status == doctor.PROBLEM]
     if not options.quiet:
+        if not problems:
+            findings.append(doctor.rehearse(settings))
         print(doctor.table(findings), file=sys.stdout)
     else:
         for finding in findings:
             if finding.status == doctor.NOTE:
                 cli.log.warning("note: %s: %s", finding.subject, finding.remedy)
     if problems:
-        words = (
-            "; ".join(f"{f.subject}: {f.remedy}" for f in problems)
-            if options.quiet
-            else "see above"
-        )
+        words = "; ".join(f"{f.subject}: {f.remedy}" for f in problems)
         raise TwoFourError(f"this machine cannot run the configuration: {words}")
 
 
@@ -61,6 +60,9 @@ def arguments(parser) -> None:
         "--environment", metavar="DIR", help="Python environment (instead of hardware.environment)"
     )
     parser.add_argument("--quiet", action="store_true", help="say only what is wrong")
+    parser.add_argument(
+        "--no-training", action="store_true", help="leave out what only trainings need"
+    )
 
 
 if __name__ == "__main__":

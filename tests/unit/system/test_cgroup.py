@@ -46,3 +46,51 @@ def test_a_quota_counts(monkeypatch):
     monkeypatch.setattr(cgroup, "cores", lambda: 1)
     assert hardware.cores() == 1
     assert hardware.threads("auto") == 1
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "free"),
+    [
+        (
+            "0::/\n",
+            {
+                "memory.max": "1000\n",
+                "memory.current": "700\n",
+                "memory.stat": "anon 1\ninactive_file 200\n",
+            },
+            500,
+        ),
+        (
+            "0::/a/b\n",  # the least of all groups above
+            {
+                "a/memory.max": "900",
+                "a/memory.current": "800",
+                "a/memory.stat": "",
+                "a/b/memory.max": "max",
+                "a/b/memory.current": "800",
+            },
+            100,
+        ),
+        ("0::/\n", {"memory.max": "max\n", "memory.current": "700\n"}, None),
+        (
+            "9:memory:/docker/1f\n",
+            {
+                "memory/memory.limit_in_bytes": "1000",
+                "memory/memory.usage_in_bytes": "400",
+                "memory/memory.stat": "total_inactive_file 50",
+            },
+            650,
+        ),
+        (
+            "9:memory:/\n",
+            {
+                "memory/memory.limit_in_bytes": "9223372036854771712",
+                "memory/memory.usage_in_bytes": "400",
+            },
+            None,
+        ),
+    ],
+)
+def test_memory(tmp_path, membership, files, free):
+    layout(tmp_path, membership, files)
+    assert cgroup.free_memory(tmp_path / "self", tmp_path / "fs") == free

@@ -16,11 +16,16 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
-from .config import Config
+from . import models
+from .config import Config, require_root
+from .data import tree
 from .deploy import backends
 from .deploy.backends.tensorrt import TESTED_VERSIONS
-from .system import fatbin, hardware, libraries
-from .train import precision, recipe
+from .network import architecture
+from .system import fatbin, hardware, libraries, memory
+from .system.errors import TwoFourError, telling
+from .system.progress import about
+from .train import estimate, footprint, precision, recipe
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
 
@@ -39,6 +44,9 @@ MIN_FILES = 1024  # file descriptors
 MIN_SHARED = 1 << 30  # bytes; NCCL and gloo exchange through it, and containers often have 64 MB
 MIN_DISK = 2 << 30  # bytes for checkpoints, weights and engines
 _SHARED = "/dev/shm"
+CLASSES = 1000  # assumed where the images have not been looked at
+# Training images, validation images (of the digits a fifth, about) and classes of known sources.
+KNOWN = {"digits": (1437, 360, 10), "ilsvrc2012": (1_281_167, 50_000, 1000)}
 PYTHONS = ((3, 10), (3, 12))
 
 
@@ -74,6 +82,7 @@ class Facts:
     disk_free: int = 1 << 40
     files: int = 1 << 20
     shared: int = 1 << 34
+    memory: float | None = None  # bytes that are free
 
 
 def gather(settings: Config, results: str = ".") -> Facts:
@@ -86,6 +95,7 @@ def gather(settings: Config, results: str = ".") -> Facts:
         cores=hardware.cores(),
         paddle_cuda=hardware.paddle_cuda(),
         disk_free=shutil.disk_usage(_existing(results)).free,
+        memory=memory.free(),
         files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
     )
     if Path(_SHARED).is_dir():
@@ -106,8 +116,8 @@ def gather(settings: Config, results: str = ".") -> Facts:
     return facts
 
 
-def judge(facts: Facts, settings: Config) -> list[Finding]:
-    """The table for the configuration ``settings``, in order."""
+def judge(facts: Facts, settings: Config, trains: bool = True) -> list[Finding]:
+    """The table for the configuration ``settings``, in order; ``trains`` if networks will be."""
     findings = [
         *_system(facts),
         *_packages(facts, settings),
@@ -119,7 +129,60 @@ def judge(facts: Facts, settings: Config) -> list[Finding]:
     if not any(finding.status == PROBLEM for finding in findings):  # those explain it better
         for name, reason in facts.backends.items():
             findings.append(Finding(name, "cannot run here", PROBLEM, reason))
-    return [*findings, *_room(facts, settings), _use(facts, settings)]
+    findings += [*_room(facts, settings), _use(facts, settings)]
+    if trains and not any(finding.status == PROBLEM for finding in findings):
+        findings.append(_memory(facts, settings))
+    return findings
+
+
+def rehearse(settings: Config) -> Finding:
+    """About how long the whole run takes, from a few steps that are really computed."""
+    train, images, val_images, classes = settings.train, *_images(settings)
+    try:
+        machine = libraries.start(settings.hardware, training=True)
+        from .train import rehearsal  # which loads PaddlePaddle
+
+        chosen = precision.choose(train.precision, machine)
+        per_image = rehearsal.seconds_per_image(settings, machine, chosen, classes)
+    except Exception as error:  # of PaddlePaddle on a machine where much may be amiss
+        return Finding("time", "not known", NOTE, f"a training step failed: {telling(error)}")
+    per_image /= machine.all_processes
+    training = estimate.training_seconds(per_image, images, val_images, train.epochs)
+    run = _work(settings).seconds(training, per_image, val_images)
+    text = (
+        f"about {about(training)} for a training of {train.epochs} epochs of {images} images, "
+        f"about {about(run)} for the run ({1 / per_image:.0f} img/s in a few steps)"
+    )
+    return Finding("time", text)
+
+
+def _images(settings: Config) -> tuple[int, int, int]:
+    """Training images, validation images and classes, as far as they are known without a check."""
+    data = settings.data
+    if data.source in KNOWN:
+        return KNOWN[data.source]
+    listed = tree.scan(require_root(data))
+    classes = len({entry.label for entry in listed})
+    held = sum(entry.split == "val" for entry in listed)
+    if not any(entry.split for entry in listed):
+        held = round(data.val_fraction * len(listed))
+    return len(listed) - held, held, max(2, classes)
+
+
+def _work(settings: Config) -> estimate.Work:
+    """The jobs of a whole run."""
+    algorithms = len(models.branches(settings.sparsity.algorithm))
+    rows, deploy = 1 + 2 * algorithms, settings.deploy
+    cases = len(backends.cases(deploy.backends, deploy.precisions))
+    sizes = settings.benchmark.batch_sizes
+    batches = settings.benchmark.warmup + 2 * settings.benchmark.steps
+    return estimate.Work(
+        dense=1,
+        sparse=algorithms,
+        passes=rows * (1 + cases),
+        benchmark_images=cases * rows * batches * sum(sizes),
+        jobs=10 + rows * (3 + 2 * cases) + cases * len(sizes),
+    )
 
 
 def table(findings: list[Finding]) -> str:
@@ -314,16 +377,39 @@ def _room(facts: Facts, settings: Config) -> Iterator[Finding]:
     yield Finding("shared memory", text, NOTE if low else OK, remedy if low else "")
 
 
-def _use(facts: Facts, settings: Config) -> Finding:
+def _machine(facts: Facts, settings: Config) -> hardware.Machine:
     """What trainings will run on."""
     wanted = settings.hardware
     usable = facts.paddle_cuda and facts.gpus and not _without_code(facts, settings)
     if wanted.device != "cpu" and usable:
         first = facts.gpus[0]
-        machine = hardware.Machine("gpu", first["name"], 1, capability=hardware.capability(first))
+        capability = hardware.capability(first)
+        return hardware.Machine("gpu", first["name"], 1, wanted.gpus, capability=capability)
+    return hardware.Machine("cpu", facts.cpu, 1, wanted.cpu_processes)
+
+
+def _memory(facts: Facts, settings: Config) -> Finding:
+    """Whether a training step fits into memory."""
+    machine = _machine(facts, settings)
+    chosen: str = settings.train.precision
+    if chosen == "auto":
+        chosen = precision.offered(machine)[0]
+    free = facts.memory if machine.device == "cpu" else footprint.gpu_bytes(facts.gpus[0])
+    network = architecture.resnet(settings.model, CLASSES)
+    text = "not known" if free is None else f"{free / 1e9:.1f} GB free"
+    try:
+        needed = footprint.require(settings, network, machine, chosen, free)
+    except TwoFourError as error:
+        return Finding("memory", text, PROBLEM, str(error))
+    return Finding("memory", f"{text}, of which a training takes about {needed / 1e9:.1f} GB")
+
+
+def _use(facts: Facts, settings: Config) -> Finding:
+    """In what trainings will compute."""
+    wanted, machine = settings.hardware, _machine(facts, settings)
+    if machine.device == "gpu":
         what = f"{wanted.gpus} × {machine.name}"
     else:
-        machine = hardware.Machine("cpu", facts.cpu, 1)
         what = f"CPU ({facts.cpu}, {facts.cores} cores)"
         if wanted.cpu_processes > 1:
             what += f", {wanted.cpu_processes} processes"

@@ -34,6 +34,8 @@ PLUMBING = (
     "data.records",
     "train.checkpoint",
     "train.display",
+    "train.estimate",
+    "train.footprint",
     "train.health",
     "train.launch",
     "train.run",

@@ -2,7 +2,35 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
+
+from . import cgroup
+
+_MEMINFO = Path("/proc/meminfo")
+_SLURM = "SLURM_MEM_PER_NODE"  # of a job, in MB
+
+
+def free(meminfo: Path = _MEMINFO) -> float | None:
+    """Bytes of memory that this process could still use, or None where nothing says so.
+
+    The least of what the machine has available, what its control groups allow (a container, a
+    service, most batch systems) and what a SLURM job asked for. Swap does not count: a training
+    would take years in it.
+    """
+    found: list[float | None] = [cgroup.free_memory()]
+    try:
+        available = re.search(
+            r"^MemAvailable: *(\d+) kB", meminfo.read_text(encoding="ascii"), re.MULTILINE
+        )
+    except OSError:
+        available = None
+    if available is not None:
+        found.append(1024 * int(available[1]))
+    if os.environ.get(_SLURM, "").isdigit():
+        found.append(1e6 * int(os.environ[_SLURM]))
+    return min((value for value in found if value is not None), default=None)
 
 
 def oom_kills() -> int | None:

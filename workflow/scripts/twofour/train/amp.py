@@ -13,15 +13,9 @@ from paddle.base import core
 from paddle.static.amp.fp16_lists import AutoMixedPrecisionLists
 
 from ..system.errors import TwoFourError
+from . import precision as precisions
 from .settings import Train
 
-# PaddlePaddle's level and type. O1 casts for the operators of its white list and keeps fp32
-# weights; O2 holds the weights in fp16 and fp32 "master" copies of them that the optimiser updates.
-LEVELS = {
-    "amp_fp16": ("O1", "float16"),
-    "amp_bf16": ("O1", "bfloat16"),
-    "pure_fp16": ("O2", "float16"),
-}
 # The operators of a residual network. Listed here, since a build of PaddlePaddle for CPUs assumes
 # that none can run in half precision, and then silently leaves all of them in fp32.
 OPERATORS = {
@@ -39,17 +33,12 @@ _NAMES = {
 }
 
 
-def is_half(precision: str) -> bool:
-    """Whether ``precision``, a name of the config's ``train.precision``, computes in 16 bits."""
-    return precision in LEVELS
-
-
 def decorate(optimizer, precision: str, train: Train):
     """``optimizer`` for mixed precision, with the loss scaling of the config's section ``train``.
 
     bf16 has the range of fp32, so it needs no scaling and gets none.
     """
-    level, dtype = LEVELS[precision]
+    level, dtype = precisions.LEVELS[precision]
     lists = AutoMixedPrecisionLists(dtype=dtype)
     lists.unsupported_list -= OPERATORS
     scaled = dtype == "float16"

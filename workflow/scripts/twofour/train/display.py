@@ -7,15 +7,21 @@ from typing import Any
 
 from ..system import progress
 from ..system.cli import log
+from . import estimate
 
 REFRESH_S = 0.25  # how often the bar asks for the loss, which makes the step wait
 
 
 class Display:
-    """The progress of a training of ``epochs`` × ``steps`` steps, of which ``done`` are done."""
+    """The progress of a training of ``epochs`` × ``steps`` steps, of which ``done`` are done.
 
-    def __init__(self, epochs: int, steps: int, done: int, leads: bool) -> None:
-        self._epochs, self._leads = epochs, leads
+    ``clock`` estimates how long the rest takes.
+    """
+
+    def __init__(
+        self, epochs: int, steps: int, done: int, leads: bool, clock: estimate.Clock | None = None
+    ) -> None:
+        self._epochs, self._leads, self._clock = epochs, leads, clock
         self._bar = progress.bar(epochs * steps, "training", "step", done)
         self._shown = time.perf_counter()
 
@@ -41,6 +47,8 @@ class Display:
             self._shown = time.perf_counter()
             self._bar.set_postfix_str(f"loss {loss:.3f}, {images_per_second:.0f} img/s")
         self._bar.update()
+        if self._clock and self._leads:
+            self._clock.step()
 
     def end_epoch(self, row: dict[str, Any]) -> None:
         """Log the epoch's ``row`` as a line."""

@@ -11,7 +11,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ..data.lists import Dataset
 from ..system.cli import log
-from . import health, launch, outcome, stopping
+from . import estimate, health, launch, outcome, stopping
 from .display import Display
 from .plan import Plan, Start
 from .state import State
@@ -31,7 +31,10 @@ def train(plan: Plan, dataset: Dataset, start: Start, out: Path) -> dict[str, An
     state = State(plan, dataset, start, out)
     validation = Validation(plan, dataset)
     patience = launch.PATIENCE_S if plan.group.size > 1 else 0.0
-    display = Display(plan.train.epochs, state.steps, state.done, plan.group.rank == 0)
+    progress = (plan.train.epochs, state.steps, state.done)
+    val_images = len(dataset.val.paths)
+    clock = estimate.Clock(*progress, plan.images_per_step, val_images, bool(start.masks))
+    display = Display(*progress, plan.group.rank == 0, clock)
     with stopping.signals(patience) as stopped, logging_redirect_tqdm([log]):
         try:
             with display:

@@ -8,6 +8,19 @@ from ..system.hardware import Machine
 # Compute capability from which a GPU has tensor cores for fp16, and for TF32 and bf16.
 _TENSOR_CORES, _AMPERE = (7, 0), (8, 0)
 
+# PaddlePaddle's level and type. O1 casts for the operators of its white list and keeps fp32
+# weights; O2 holds the weights in fp16 and fp32 "master" copies of them that the optimiser updates.
+LEVELS = {
+    "amp_fp16": ("O1", "float16"),
+    "amp_bf16": ("O1", "bfloat16"),
+    "pure_fp16": ("O2", "float16"),
+}
+
+
+def is_half(precision: str) -> bool:
+    """Whether ``precision``, a name of the config's ``train.precision``, computes in 16 bits."""
+    return precision in LEVELS
+
 
 def offered(machine: Machine) -> tuple[str, ...]:
     """What training can do on ``machine``, best first."""

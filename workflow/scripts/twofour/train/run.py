@@ -7,12 +7,13 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from ..artifacts import CHECKPOINTS, TRAINING
+from ..artifacts import CHECKPOINTS, CLASSES, TRAINING
 from ..data import lists
 from ..data.batches import steps_per_epoch
+from ..network import architecture
 from ..system import cli, files, libraries, lock, slurm
 from ..system.hardware import Machine
-from . import launch, precision
+from . import footprint, launch, precision
 from .plan import Settings
 
 
@@ -24,11 +25,14 @@ def run(settings: Settings, options: Namespace, program: Path) -> int | None:
     training on another node.
     """
     machine = libraries.start(settings.hardware, training=True)
-    precision.choose(settings.train.precision, machine)  # an error is reported once
+    chosen = precision.choose(settings.train.precision, machine)  # an error is reported once
     out = Path(options.out)
     if launch.launched():
         _train(settings, options, machine)
         return None
+    classes = len(files.read_text(Path(options.data) / CLASSES).split("\n")) - 1
+    network = architecture.resnet(settings.model, classes)
+    footprint.require(settings, network, machine, chosen, footprint.free(machine))
     if slurm.on_a_node():
         return launch.run_on_node(program, _without_log(sys.argv[1:]), machine, out)
     try:

@@ -18,7 +18,7 @@ from ..network.architecture import Architecture
 from ..network.graph import IMAGES
 from ..sparse import asp
 from ..system import libraries
-from . import amp, parallel
+from . import amp, parallel, precision
 from .parallel import Group
 from .plan import Plan
 
@@ -86,7 +86,7 @@ def build(
         scheduler = paddle.optimizer.lr.LambdaDecay(1.0, learning_rate)
         momentum = _momentum(plan, scheduler)
         mixed = None
-        if amp.is_half(plan.precision):
+        if precision.is_half(plan.precision):
             mixed = amp.decorate(momentum, plan.precision, plan.train)
         # Mixed precision would change the types of what _watch adds, so that comes afterwards.
         mean = _MeanGradients(
