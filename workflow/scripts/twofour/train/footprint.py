@@ -97,9 +97,9 @@ def require(
         each = training_bytes(network, size, batch, accumulates, machine.device, half)
         return processes * each
 
-    def largest(accumulates: bool) -> int:
+    def largest(accumulates: bool, room: float) -> int:
         per_image = needed(2, accumulates) - needed(1, accumulates)
-        return math.floor((free - needed(0, accumulates)) / per_image)
+        return math.floor((room - needed(0, accumulates)) / per_image)
 
     wanted = needed(train.batch_size, train.accumulation > 1)
     if free is None or wanted <= free:
@@ -109,14 +109,15 @@ def require(
         f"{'at least' if on_gpu else 'about'} {wanted / 1e9:.1f} GB of memory"
         f"{' on each GPU' if on_gpu else ''}, and {free / 1e9:.1f} GB are free"
     )
-    if largest(True) < 1:
+    several = largest(True, free)  # in a step
+    if several < 1:
         raise TwoFourError(
             f"{told}; even a few images at a time do not fit: take a smaller network (model.name, "
             "model.width) or smaller images (data.image_size)"
         )
-    batch, batches = _split(train.batch_size * train.accumulation, largest(True))
+    batch, batches = _split(train.batch_size * train.accumulation, several)
     raise TwoFourError(
-        f"{told}; the largest batch that fits is {largest(False)}; for {batch * batches} images in "
+        f"{told}; the largest batch that fits is {largest(False, free)}; for {batch * batches} images in "
         f"a step set train.batch_size to {batch} and train.accumulation to {batches}"
     )
 
