@@ -223,5 +223,6 @@ def see_doctor():
         text=True,
     )
     if done.returncode != 0:
-        raise WorkflowError(f"configuration: {done.stderr.strip()}")
+        told = done.stderr.strip().rpartition("error: ")[2]
+        raise WorkflowError(f"configuration: {told}")
     sys.stderr.write(done.stderr)

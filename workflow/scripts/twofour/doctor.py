@@ -148,10 +148,13 @@ def rehearse(settings: Config) -> Finding:
         return Finding("time", "not known", NOTE, f"a training step failed: {telling(error)}")
     per_image /= machine.all_processes
     training = estimate.training_seconds(per_image, images, val_images, train.epochs)
-    run = _work(settings).seconds(training, per_image, val_images)
+    work = _work(settings)
+    run = work.seconds(training, per_image, val_images)
+    most = work.benchmark_seconds(per_image) > run / 2
     text = (
         f"about {about(training)} for a training of {train.epochs} epochs of {images} images, "
-        f"about {about(run)} for the run ({1 / per_image:.0f} img/s in a few steps)"
+        f"about {about(run)} for the run{', most of it benchmarks' if most else ''} "
+        f"({1 / per_image:.3g} img/s in a few steps)"
     )
     return Finding("time", text)
 

@@ -31,9 +31,14 @@ class Work:
 
     def seconds(self, training: float, per_image: float, val_images: int) -> float:
         """The whole run, if a training takes ``training`` seconds, ``per_image`` for its steps."""
-        forward = self.passes * val_images + self.benchmark_images
         trainings = (self.dense + self.sparse) * training
-        return trainings + forward * per_image * _FORWARD + self.jobs * _JOB_S
+        evaluations = self.passes * val_images * per_image * _FORWARD
+        starts = self.jobs * _JOB_S
+        return trainings + evaluations + self.benchmark_seconds(per_image) + starts
+
+    def benchmark_seconds(self, per_image: float) -> float:
+        """The benchmarks' part of it."""
+        return self.benchmark_images * per_image * _FORWARD
 
     def words(self) -> str:
         """The trainings, for a sentence."""

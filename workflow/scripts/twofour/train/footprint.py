@@ -117,8 +117,8 @@ def require(
         )
     batch, batches = _split(train.batch_size * train.accumulation, several)
     raise TwoFourError(
-        f"{told}; the largest batch that fits is {largest(False, free)}; for {batch * batches} images in "
-        f"a step set train.batch_size to {batch} and train.accumulation to {batches}"
+        f"{told}; the largest batch that fits is {largest(False, free)}; for {batch * batches} "
+        f"images in a step set train.batch_size to {batch} and train.accumulation to {batches}"
     )
 
 
