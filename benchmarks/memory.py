@@ -1,23 +1,17 @@
 #!/usr/bin/env python3
-"""Peak memory of training and evaluation against a calculated size, and how memory and time grow.
-
-Calculated: all variables of the training program (weights, momentum, activations, gradients), as if
-none were freed. What the libraries take before the network is built is subtracted from the peak.
-"""
+"""Peak memory of trainings against what was calculated beforehand, and how memory and time grow."""
 
 from __future__ import annotations
 
 import itertools
 import json
-import os
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 from twofour.system import sections
+from twofour.train import footprint
 
 import networks
 import processes
@@ -31,40 +25,35 @@ FLAT = (turns.AT_MOST, 1.05)
 
 def rows() -> list[dict]:
     found = []
-    for case, batch, images, size in (
-        (CASE, 32, 200, (32, 32)),
-        ("ResNet50 224 px", 4, 16, (500, 375)),
-        ("ResNet50 224 px", 16, 32, (500, 375)),
+    for case, batch, accumulation, images, size in (
+        (CASE, 32, 1, 200, (32, 32)),
+        ("ResNet50 224 px", 4, 1, 16, (500, 375)),
+        ("ResNet50 224 px", 16, 1, 32, (500, 375)),
+        ("ResNet50 224 px", 8, 2, 32, (500, 375)),
     ):
+        settings, network = networks.case(case)
+        calculated = footprint.training_bytes(
+            network, settings.data.image_size, batch, accumulation > 1
+        )
+        changed = {"batch_size": batch, "accumulation": accumulation, "epochs": 2}
         with tempfile.TemporaryDirectory() as folder:
             data = training.dataset(Path(folder), case, images, *size)
-            peaks = [_peak(case, batch, data) for _ in range(turns.ROUNDS)]
+            run = _training(Path(folder), data, case, **changed, warmup_epochs=0)
+            peaks = [run().peak_mb for _ in range(turns.ROUNDS)]
         found.append(
             turns.row(
                 "memory",
-                f"training {case}, batch {batch}, beyond the libraries' "
-                f"{statistics.median(p['before'] for p in peaks):.0f} MB",
+                f"training {case}, {accumulation} × {batch} images a step",
                 "MB",
-                [p["peak"] - p["before"] for p in peaks],
-                "all variables of the program",
-                [p["arithmetic"] for p in peaks],
-                None,
+                peaks,
+                "calculated beforehand",
+                [calculated / 1e6] * turns.ROUNDS,
+                (turns.AT_MOST, 1.1),
             )
         )
     with tempfile.TemporaryDirectory() as folder:
         found += _growth(Path(folder))
     return found
-
-
-def _peak(case: str, batch: int, data: Path) -> dict:
-    done = subprocess.run(
-        [sys.executable, turns.HERE / "contestants" / "peak.py", case, str(batch), data],
-        env={**os.environ, "PYTHONPATH": f"{turns.HERE}:{turns.SCRIPTS}"},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _growth(folder: Path) -> list[dict]:
@@ -74,8 +63,8 @@ def _growth(folder: Path) -> list[dict]:
     longest = lists[min(IMAGES)]
     trained = processes.in_turns(
         {
-            **{("epochs", e): _training(folder, longest, e) for e in EPOCHS},
-            **{("images", n): _training(folder, lists[n], 2) for n in IMAGES},
+            **{("epochs", e): _training(folder, longest, epochs=e) for e in EPOCHS},
+            **{("images", n): _training(folder, lists[n], epochs=2) for n in IMAGES},
             **{("evaluated", n): _evaluation(folder, lists[n], model, build) for n in IMAGES},
         },
         turns.ROUNDS,
@@ -132,8 +121,8 @@ def _head(data: Path, out: Path, count: int) -> Path:
     return out
 
 
-def _settings(**changed) -> str:
-    settings, _ = networks.case(CASE)
+def _settings(case: str = CASE, **changed) -> str:
+    settings, _ = networks.case(case)
     whole = sections.as_dict(settings)
     parts = {key: whole[key] for key in ("data", "model", "train", "hardware")}
     parts["data"] = {**parts["data"], "source": "folder", "root": "."}
@@ -141,11 +130,11 @@ def _settings(**changed) -> str:
     return json.dumps(parts)
 
 
-def _training(folder: Path, data: Path, epochs: int):
+def _training(folder: Path, data: Path, case: str = CASE, **changed):
     def run() -> processes.Run:
         out = folder / "trained"
         shutil.rmtree(out, ignore_errors=True)
-        settings = _settings(epochs=epochs)
+        settings = _settings(case, **changed)
         return processes.script("train.py", "--config", settings, "--data", data, "--out", out)
 
     return run

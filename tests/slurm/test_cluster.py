@@ -307,8 +307,9 @@ def test_gpu_rules_ask_for_gpus_and_a_failed_one_shows_its_error_and_log(togethe
     """The fake GPU is not a real one, and the training says so."""
     said, (job,) = together["gpu"].result()
     assert job["TresPerJob"] == "gres:gpu:1"
-    assert "error: hardware.device is gpu, but nvidia-smi finds no GPU" in said
-    assert "results/tiny/logs/train_dense.log" in said
+    told = "error: train_dense: hardware.device is gpu, but nvidia-smi finds no GPU"
+    assert said.splitlines()[-1].startswith(told)
+    assert "train_dense failed; its log: results/tiny/logs/train_dense.log" in said
 
 
 def test_a_node_that_fails(cluster, together, begun, tmp_path):

@@ -65,6 +65,14 @@ _CHATTER = re.compile(
         )
     )
 )
+_REASONS = {
+    "Missing output files": "its results are missing",
+    "Params have changed since last execution": "its parameters or code have changed",
+    "Code has changed since last execution": "its rule has changed",
+    "Set of input files has changed since last execution": "it reads other files now",
+    "Updated input files": "what it reads has changed",
+    "Input files updated by another job": "what it reads is made again",
+}
 _TIME = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")
 _PLACE = re.compile(r'^\w+( in (rule \w+ in )?file ".*", line \d+)?:?$|^  File ".*", line \d+')
 _TAIL = 1 << 16  # bytes of a log that are looked at
@@ -231,15 +239,8 @@ def seconds(duration: float) -> str:
 
 def because(reason: str) -> str:
     """Snakemake's reason for a job without the values and files that follow it."""
-    first = reason.partition(":")[0].strip()
-    return {
-        "Params have changed since last execution": "its parameters or code have changed",
-        "Missing output files": "its results are missing",
-        "Input files updated by another job": "what it reads is made again",
-        "Updated input files": "what it reads has changed",
-        "Code has changed since last execution": "its rule has changed",
-        "Set of input files has changed since last execution": "it reads other files now",
-    }.get(first, first)
+    known = [words for said, words in _REASONS.items() if said in reason]
+    return " and ".join(known) or re.split("[:;]", reason)[0].strip()
 
 
 def plain(text: str) -> str:
