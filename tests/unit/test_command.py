@@ -22,7 +22,7 @@ def twofour(*arguments, **options):
 def test_each_subcommand_is_a_program_and_names_itself(name):
     done = twofour(name, "--help")
     assert done.returncode == 0 and f"usage: twofour {name} " in done.stdout
-    assert (SCRIPTS / f"{name}.py").is_file()
+    assert (SCRIPTS / f"{command.PROGRAM_OF.get(name, name)}.py").is_file()
 
 
 def test_help_lists_the_subcommands():

@@ -74,6 +74,7 @@ def test_rules_and_programs_share_their_names():
     assert {("train" if rule in trainings else rule) for rule in RULES} == programs - {
         "check_config",
         "doctor",
+        "import_weights",
     }
     assert programs == set(stages.STAGES) - {"build_for_batches"}
 

@@ -14,7 +14,11 @@ from twofour.terminal import LogHandler
 import pytest
 from snakemake_interface_logger_plugins.common import LogEvent
 
-CALLED = "RuleException:\nCalledProcessError in file x, line 3:\nCommand 'exec sh …' "
+
+def called(rule, how):
+    """What Snakemake says when the program of a job ends with an error."""
+    command = f"set -euo pipefail; exec sh start.sh {rule}"
+    return f"RuleException:\nCalledProcessError in file x, line 3:\nCommand '{command}' {how}"
 
 
 class Run:
@@ -22,7 +26,7 @@ class Run:
 
     def __init__(self, folder, **settings):
         given = {"printshellcmds": False, "verbose": False, "debug_dag": False}
-        given |= {"stdout": False, "dryrun": False, **settings}
+        given |= {"stdout": False, "dryrun": False, "quiet": None, **settings}
         self.handler = LogHandler(SimpleNamespace(**given), None)
         self.stream = self.handler.screen.stream = io.StringIO()
         self.handler.screen.columns = 80
@@ -37,12 +41,17 @@ class Run:
         if said is not None:
             log.write_text(said)
         facts = {"jobid": number, "rule_name": rule, "log": [str(log)], "reason": reason}
+        facts["shellcmd"] = f"exec sh start.sh {rule}"
         wildcards = {str(i): value for i, value in enumerate(values)}
         self.say("", event=LogEvent.JOB_INFO, wildcards=wildcards, **facts)
 
     def fail(self, number, rule, told=""):
         facts = {"rule_name": rule, "log": [str(self.folder / f"{rule}.log")], "rule_msg": told}
+        facts["shellcmd"] = f"exec sh start.sh {rule}"
         self.say("", logging.ERROR, event=LogEvent.JOB_ERROR, jobid=number, **facts)
+
+    def error(self, text, kind="RuleException"):
+        self.say(text, logging.ERROR, event=LogEvent.ERROR, exception=kind)
 
     def finish(self, number):
         self.say("", event=LogEvent.JOB_FINISHED, job_id=number)
@@ -144,11 +153,11 @@ def test_the_cause_of_a_failed_job_is_the_last_line_and_said_once(run):
     ran.begin(1, "train_sparse", said=logged("epoch 1", "error: the loss is nan; lower it"))
     ran.begin(2, "evaluate", "dense")
     ran.fail(1, "train_sparse")
-    ran.say(CALLED + "returned non-zero exit status 1.", logging.ERROR, event=LogEvent.ERROR)
+    ran.error(called("train_sparse", "returned non-zero exit status 1."))
     ran.finish(2)  # what does not depend on it goes on
     ran.say("Exiting because a job execution failed. Look below for error messages", logging.ERROR)
     text = "WorkflowError:\nAt least one job did not complete successfully."
-    ran.say(text, logging.ERROR, event=LogEvent.ERROR)
+    ran.error(text, "WorkflowError")
     lines = ran.lines()
     assert lines[1].partition("train_sparse")[2].startswith(" failed; its log: ")
     assert lines[-1] == "error: train_sparse: the loss is nan; lower it"
@@ -158,24 +167,25 @@ def test_the_cause_of_a_failed_job_is_the_last_line_and_said_once(run):
 @pytest.mark.parametrize("first", ["job", "program"])
 def test_a_job_that_was_killed_says_what_probably_killed_it(run, monkeypatch, first):
     ran = run()
-    ran.handler.screen.oom_kills = 3
-    monkeypatch.setattr(memory, "oom_kills", lambda: 4)
     ran.begin(1, "train_dense", said=logged("epoch 1"))
-    killed = CALLED + "died with <Signals.SIGKILL: 9>."
+    ran.handler.screen.jobs[1].oom_kills = 3
+    monkeypatch.setattr(memory, "oom_kills", lambda: 4)
+    killed = called("train_dense", "died with <Signals.SIGKILL: 9>.")
     for what in ("job", "program") if first == "job" else ("program", "job"):
         if what == "job":
             ran.fail(1, "train_dense")
         else:
-            ran.say(killed, logging.ERROR, event=LogEvent.ERROR)
+            ran.error(killed)
     last = ran.lines()[-1]
-    assert last.startswith("error: train_dense: the kernel killed it because the memory was used")
+    assert last.startswith("error: train_dense: the kernel probably killed it, since the memory")
     assert "train.batch_size" in last
 
 
 def test_what_killed_a_program_depends_on_the_kernels_count(monkeypatch):
     monkeypatch.setattr(memory, "oom_kills", lambda: 4)
-    assert "not by the kernel" in memory.killed_by(4)
-    assert "most often for want of memory" in memory.killed_by(None)
+    assert "not by the kernel" in memory.killed_by(4, training=True)
+    assert "most often for want of memory: end other" in memory.killed_by(None, training=False)
+    assert "train.batch_size" not in memory.killed_by(3, training=False)
     monkeypatch.undo()
     assert memory.oom_kills() is None or memory.oom_kills() >= 0
 
@@ -194,7 +204,7 @@ def test_ctrl_c_ends_with_what_the_training_saved(run):
     stopped = "stopped after epoch 4, step 3 of the next; saved, so the same command resumes"
     (ran.folder / "train_dense.log").write_text(logged("epoch 4/9", stopped))
     ran.fail(1, "train_dense")
-    ran.say(CALLED + "returned non-zero exit status 130.", logging.ERROR, event=LogEvent.ERROR)
+    ran.error(called("train_dense", "returned non-zero exit status 130."))
     assert ran.lines()[1:] == [stopped]
     ran = run()
     ran.begin(1, "evaluate", said=logged("interrupted"))
@@ -207,14 +217,75 @@ def test_an_error_of_the_workflow_is_its_sentence_alone(run, tmp_path, monkeypat
     text += '  File "/a/Snakefile", line 14, in <module>'
     ran = run()
     for _ in range(2):  # Snakemake says it twice
-        ran.say(text, logging.ERROR, event=LogEvent.ERROR)
+        ran.error(text, "WorkflowError")
     assert ran.lines() == ['error: configuration: run is "a/b"']
     monkeypatch.setenv(cli.CAUSE, str(tmp_path / "cause"))  # make says it
     ran = run()
     assert cli.CAUSE not in os.environ
-    ran.say(text, logging.ERROR, event=LogEvent.ERROR)
+    ran.error(text, "WorkflowError")
     assert ran.lines() == []
     assert (tmp_path / "cause").read_text() == 'configuration: run is "a/b"'
+
+
+def test_a_fault_in_a_rule_is_shown_with_its_place(run):
+    ran = run()
+    ran.error("KeyError in file \"/a/Snakefile\", line 41:\n'benchmark'", "KeyError")
+    assert ran.lines() == ["error: KeyError in file \"/a/Snakefile\", line 41: 'benchmark'"]
+
+
+def test_a_job_that_succeeds_when_it_is_tried_again_has_not_failed(run, tmp_path, monkeypatch):
+    (tmp_path / "verdict.txt").write_text("worth it")
+    monkeypatch.setenv(terminal.VERDICT, str(tmp_path / "verdict.txt"))
+    ran = run()
+    ran.begin(1, "plot", said=logged("error: the disk is full"))
+    ran.fail(1, "plot")
+    ran.say("Trying to restart job 1.")
+    ran.say("Could not delete logfile", logging.ERROR)  # of the cluster's plugin
+    ran.begin(1, "plot", said=logged("drawn"))
+    ran.finish(1)
+    ran.begin(0, "all")
+    ran.finish(0)
+    assert ran.lines()[-1] == "worth it"
+
+
+def test_members_of_a_group_that_did_not_come_to_run_are_not_blamed(run):
+    ran = run()
+    for number, rule in enumerate(("export", "check", "build")):
+        ran.begin(number, rule, said=logged("error: no space") if rule == "export" else None)
+    ran.say("Error in group", logging.ERROR, event=LogEvent.GROUP_ERROR, job_error_info=[])
+    for number, rule in enumerate(("export", "check", "build")):
+        ran.fail(number, rule)
+    lines = [line for line in ran.lines() if line.startswith("error")]
+    assert lines == ["error: export: no space"]
+    ran = run()
+    ran.begin(1, "export", said="")
+    ran.fail(1, "export")
+    assert ran.lines()[-1].startswith("error: export failed without a message; its log: ")
+
+
+def test_two_jobs_that_fail_at_once_keep_their_causes(run):
+    ran = run()
+    ran.begin(1, "plot", said=logged("error: no font"))
+    ran.begin(2, "reference", said="")
+    ran.error(called("plot", "returned non-zero exit status 1."))
+    ran.error(called("reference", "died with <Signals.SIGSEGV: 11>."))
+    ran.fail(1, "plot")
+    ran.fail(2, "reference")
+    causes = [line for line in ran.lines() if line.startswith("error")]
+    assert causes == [
+        "error: reference: it ended with SIGSEGV and left no message",
+        "error: plot: no font",
+    ]
+
+
+@pytest.mark.parametrize(("quiet", "lines"), [("ALL", 0), ("RULES", 1), ("HOST", 3)])
+def test_quiet(run, quiet, lines):
+    ran = run(quiet=[SimpleNamespace(name=quiet)])
+    ran.say("", event=LogEvent.RUN_INFO, stats={"plot": 1, "total": 1})
+    ran.begin(1, "plot")
+    ran.finish(1)
+    ran.say("Unlocked working directory.")
+    assert len(ran.lines()) == lines
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,9 @@ def screen(folder, *arguments, ctrl_c_at=None):
     if pid == 0:
         os.chdir(folder)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        os.execvp("make", ["make", "-o", ".venv/.installed", *arguments])
+        # The tests may have been started by make themselves.
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+        os.execvpe("make", ["make", "-o", ".venv/.installed", *arguments], inherited)
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     said, end = b"", time.monotonic() + LIMIT_S
     while time.monotonic() < end:

@@ -319,6 +319,20 @@ def test_changed_files_that_make_the_same_lists_rerun_only_what_tells_of_them(ru
     assert (folder / RUN / "dataset" / "train.txt").read_text() == lists
 
 
+def test_a_dataset_stage_that_failed_makes_nothing_run_again_once_it_is_mended(run, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(run, folder, symlinks=True)
+    junk = folder / "my images" / "train" / "bright" / "junk.jpg"
+    junk.write_bytes(b"junk")
+    arguments = ("--configfile", "config.yaml", "--cores", 2)
+    done = snakemake(folder, *arguments, check=False)
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: prepare_dataset: 1 of 81 files cannot be used")
+    junk.unlink()
+    done = snakemake(folder, *arguments)
+    assert named_rules(done.stdout + done.stderr) == {"prepare_dataset"}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -84,7 +84,7 @@ CASE_NAMES = [f"{backend}-{precision}" for backend, precision in CASES]
 
 wildcard_constraints:
     model="|".join(NAMES),
-    algorithm="|".join(ALGORITHMS) or "(?:)",  # a single algorithm needs no name: nothing follows
+    algorithm="|".join(ALGORITHMS) or "(?:)",  # mask_1d needs no name: nothing follows
     backend="|".join(CONFIG.deploy.backends),
     precision="|".join(CONFIG.deploy.precisions),
     batch_size=r"\d+",
@@ -99,7 +99,7 @@ def path_of(artifact, case="{backend}-{precision}"):
 def dataset(wildcards):
     """The file that identifies the dataset, an input of every rule below this stage.
 
-    Where the stage has run before and will run again, it is asked of the checkpoint: Snakemake then
+    Where the stage will probably run again, it is asked of the checkpoint: Snakemake then
     decides anew what must run when the stage is done, and where the lists come out the same, nothing
     else does. (Snakemake keeps the reason of a job that was to run because another does, unless the
     job's own inputs are asked for again; so each rule needs this.)
@@ -111,9 +111,14 @@ def dataset(wildcards):
 
 @functools.cache
 def lists_may_change():
-    """Whether there are lists, made of something else than they would be now."""
-    if not os.path.exists(CONTENT):
+    """Whether networks were trained on lists that are made of something else than now, or are gone.
+
+    They are gone where the stage has failed or was stopped.
+    """
+    if not os.path.exists(f"{RESULTS}/{DENSE}/{artifacts.TRAINING}"):
         return False
+    if not os.path.exists(CONTENT):
+        return True
     try:
         return files.read_json(SUMMARY)["origin"] != ORIGIN
     except (TwoFourError, KeyError):
@@ -189,12 +194,14 @@ def announce_work():
     """Let trainings know what else there is to do, so that they can tell how long it will take."""
     from twofour.train import estimate
 
+    if lists_may_change():  # and with them, what runs
+        return
     sizes = [
         int(job.wildcards.batch_size)
         for job in workflow.dag.needrun_jobs()
         if "batch_size" in job.wildcards.keys()
     ]
-    batches = CONFIG.benchmark.warmup + 2 * CONFIG.benchmark.steps
+    batches = estimate.batches(CONFIG.benchmark.warmup, CONFIG.benchmark.steps)
     estimate.announce(
         estimate.Work(
             dense=count_jobs("train_dense"),

@@ -27,9 +27,9 @@ def main(options) -> None:
     findings = doctor.judge(facts, settings, not options.no_training)
     problems = [f for f in findings if f.status == doctor.PROBLEM]
     if not options.quiet:
+        print(doctor.table(findings), flush=True)
         if not problems:
-            findings.append(doctor.rehearse(settings))
-        print(doctor.table(findings), file=sys.stdout)
+            print(doctor.table([doctor.rehearse(settings)]), flush=True)
     else:
         for finding in findings:
             if finding.status == doctor.NOTE:

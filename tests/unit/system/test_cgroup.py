@@ -56,9 +56,9 @@ def test_a_quota_counts(monkeypatch):
             {
                 "memory.max": "1000\n",
                 "memory.current": "700\n",
-                "memory.stat": "anon 1\ninactive_file 200\n",
+                "memory.stat": "anon 1\ninactive_file 200\nactive_file 90\nslab_reclaimable 5\n",
             },
-            500,
+            595,
         ),
         (
             "0::/a/b\n",  # the least of all groups above

@@ -29,6 +29,7 @@ def test_what_decides_the_bits_of_a_training():
         *("train.training_graph", "train.amp", "train.recipe", "train.parallel"),
         *("train.validation", "train.metrics", "train.outcome"),
         *("network.architecture", "network.graph", "network.inference", "network.scope"),
+        *("network.foreign", "network.foreign.formats", "network.foreign.names"),
         *("network.weights", "data.lists", "data.loader", "data.batches"),
         *("sparse.asp", "sparse.pattern", "sparse.masks", "sparse.layers"),
         *("system.libraries", "system.patterns"),

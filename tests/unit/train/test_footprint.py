@@ -12,6 +12,7 @@ from twofour.system.hardware import Machine
 from twofour.system.progress import about
 from twofour.train import estimate, footprint
 
+import numpy as np
 import pytest
 from conftest import TINY, merged, program
 
@@ -47,6 +48,29 @@ def test_activations_are_the_variables_of_the_training_program(name, width, bloc
     sizes = [training_graph.tensor_bytes(main, batch) for batch in (1, 101)]
     per_image = (sizes[1] - sizes[0]) / 100
     assert footprint.activation_bytes(planned.network, size) == pytest.approx(per_image, rel=0.01)
+
+
+def test_least_on_a_gpu_is_what_the_backward_pass_reads():
+    from twofour.train import training_graph
+
+    import paddle
+    from plans import plan
+
+    planned = plan({"model": {"name": "resnet50", "width": 0.25, "blocks": None}})
+    with paddle.static.scope_guard(paddle.static.Scope()):
+        main = training_graph.build(planned, lambda update: 0.1).main
+    block, read = main.global_block(), set()
+    for op in block.ops:
+        if op.type.endswith("_grad"):
+            read |= {name for name in op.input_arg_names if "@GRAD" not in name}
+    held = sum(
+        4 * abs(int(np.prod(block.var(name).shape)))
+        for name in read
+        if not block.var(name).persistable and block.var(name).shape[:1] == (-1,)
+    )
+    size = planned.data.image_size
+    activations = footprint.activation_bytes(planned.network, size)
+    assert held / activations == pytest.approx(footprint._READ_BACKWARD, rel=0.1)
 
 
 # The peaks of whole trainings on a CPU (maximum resident set size, /usr/bin/time -v; AMD EPYC).
@@ -132,7 +156,7 @@ def test_free_memory_is_the_least_of_all_limits(tmp_path, monkeypatch):
     monkeypatch.setattr(memory.cgroup, "free_memory", lambda: None)
     assert memory.free(meminfo) == 4096e6
     monkeypatch.setenv("SLURM_MEM_PER_NODE", "3000")
-    assert memory.free(meminfo) == 3e9
+    assert memory.free(meminfo) == 3000 << 20
     monkeypatch.setattr(memory.cgroup, "free_memory", lambda: 2e9)
     assert memory.free(meminfo) == 2e9
     monkeypatch.undo()
@@ -168,6 +192,11 @@ def test_first_training_tells_how_long_it_and_the_run_take(monkeypatch, caplog):
     estimate.announce(replace(work, dense=0))  # only what is sparse runs again
     steps(clock(sparse=True), 4, 0.1)
     assert not said  # too early to tell
+    steps(clock(sparse=True), 50, 1.0)
+    assert "until the run does (1 training, " in said.pop()
+    estimate.announce(replace(work, dense=0, sparse=3))  # which of them is the first?
+    steps(clock(sparse=True), 50, 1.0)
+    assert said.pop() == "about 18 min until this training ends"
     monkeypatch.delenv(estimate.RUN)
     steps(clock(), 50, 1.0)
     assert said == ["about 18 min until this training ends"]

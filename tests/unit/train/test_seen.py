@@ -56,6 +56,10 @@ def test_weights_without_a_record_and_a_damaged_one(tmp_path):
     assert len(seen.by(None)) == 0
     assert seen.by(str(tmp_path / "model.pdparams")) is None
     assert seen.count(seen.NOTHING, None) is None
+    one, other = np.frombuffer(bytes(range(32)), "V16").reshape(2, 1)
+    seen.write(tmp_path, one, None)  # began with weights without a record
+    again = seen.by(str(tmp_path / "model.pdparams"))
+    assert seen.count(other, again) is None and seen.count(one, again) == 1
     (tmp_path / "seen.npy").write_bytes(b"x")
     with pytest.raises(TwoFourError, match=r"cannot read .*seen\.npy"):
         seen.by(str(tmp_path / "model.pdparams"))

@@ -18,7 +18,9 @@ from .system import cli
 COMMANDS = {
     "check": "judge whether the layers of model files are 2:4 sparse",
     "doctor": "compare this machine with what a configuration needs",
+    "import": "write weights of another library as a file of ours",
 }
+PROGRAM_OF = {"import": "import_weights"}  # subcommands whose program has another name
 PROGRAMS = "twofour_programs"  # the name under which the folder workflow/scripts is installed
 
 
@@ -62,7 +64,7 @@ def main() -> None:
     """The command ``twofour``."""
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in COMMANDS:
-        path = programs_folder() / f"{name}.py"
+        path = programs_folder() / f"{PROGRAM_OF.get(name, name)}.py"
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None and spec.loader is not None
         program = importlib.util.module_from_spec(spec)

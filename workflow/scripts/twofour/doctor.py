@@ -44,7 +44,7 @@ MIN_FILES = 1024  # file descriptors
 MIN_SHARED = 1 << 30  # bytes; NCCL and gloo exchange through it, and containers often have 64 MB
 MIN_DISK = 2 << 30  # bytes for checkpoints, weights and engines
 _SHARED = "/dev/shm"
-CLASSES = 1000  # assumed where the images have not been looked at
+CLASSES = 1000  # assumed for the memory, to which the classifier adds little
 # Training images, validation images (of the digits a fifth, about) and classes of known sources.
 KNOWN = {"digits": (1437, 360, 10), "ilsvrc2012": (1_281_167, 50_000, 1000)}
 PYTHONS = ((3, 10), (3, 12))
@@ -137,20 +137,24 @@ def judge(facts: Facts, settings: Config, trains: bool = True) -> list[Finding]:
 
 def rehearse(settings: Config) -> Finding:
     """About how long the whole run takes, from a few steps that are really computed."""
-    train, images, val_images, classes = settings.train, *_images(settings)
+    train = settings.train
     try:
+        images, val_images, classes = _images(settings)
         machine = libraries.start(settings.hardware, training=True)
         from .train import rehearsal  # which loads PaddlePaddle
 
         chosen = precision.choose(train.precision, machine)
         per_image = rehearsal.seconds_per_image(settings, machine, chosen, classes)
+    except TwoFourError as error:
+        return Finding("time", "not known", NOTE, str(error))
     except Exception as error:  # of PaddlePaddle on a machine where much may be amiss
         return Finding("time", "not known", NOTE, f"a training step failed: {telling(error)}")
     per_image /= machine.all_processes
     training = estimate.training_seconds(per_image, images, val_images, train.epochs)
     work = _work(settings)
-    run = work.seconds(training, per_image, val_images)
-    most = work.benchmark_seconds(per_image) > run / 2
+    alone = per_image * machine.all_processes  # evaluations and benchmarks are one process each
+    run = work.seconds(training, alone, val_images)
+    most = work.benchmark_seconds(alone) > run / 2
     text = (
         f"about {about(training)} for a training of {train.epochs} epochs of {images} images, "
         f"about {about(run)} for the run{', most of it benchmarks' if most else ''} "
@@ -178,7 +182,7 @@ def _work(settings: Config) -> estimate.Work:
     rows, deploy = 1 + 2 * algorithms, settings.deploy
     cases = len(backends.cases(deploy.backends, deploy.precisions))
     sizes = settings.benchmark.batch_sizes
-    batches = settings.benchmark.warmup + 2 * settings.benchmark.steps
+    batches = estimate.batches(settings.benchmark.warmup, settings.benchmark.steps)
     return estimate.Work(
         dense=1,
         sparse=algorithms,

@@ -58,6 +58,7 @@ STAGES: dict[str, Stage] = {
     "prune": Stage(("model", *CHOSEN)),
     "export": Stage(("model", *PICTURES, "data.exif")),
     "check": Stage(),
+    "import_weights": Stage(("model",)),
     "build": Stage(MACHINE),
     "build_for_batches": Stage((*MACHINE, "benchmark.batch_sizes", "evaluation.batch_size")),
     "reference": Stage(("model", *PICTURES, *LOADING, "evaluation.batch_size", *MACHINE)),

@@ -1,7 +1,7 @@
 """What a run shows in the terminal: a line for each job, and at the end the verdict or the cause.
 
 Snakemake hands its messages to the logger plugin ``twofour``, which is this module. Its own blocks
-are shown with --printshellcmds, --verbose or --debug-dag, and are always in its log file.
+are shown with --printshellcmds, --verbose or --debug-dag, and are in its log file in any case.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from .system import cli, memory
 
-ANNOUNCED_S = 5  # after this time a running job is announced, unless it speaks itself
+ANNOUNCED_S = 5  # after this time a running job is announced; those that speak, at once
 STOPPED = "stopped; what is done is kept, and the same command goes on from there"
 VERDICT = "TWOFOUR_VERDICT"  # environment variable: file to show after a whole run
 
@@ -75,6 +75,7 @@ _REASONS = {
 }
 _TIME = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")
 _PLACE = re.compile(r'^\w+( in (rule \w+ in )?file ".*", line \d+)?:?$|^  File ".*", line \d+')
+_TOLD = ("WorkflowError", "RuleException", "CliException", "ApiError")  # whose words say it all
 _TAIL = 1 << 16  # bytes of a log that are looked at
 
 
@@ -82,27 +83,32 @@ _TAIL = 1 << 16  # bytes of a log that are looked at
 class _Job:
     name: str
     logs: list[str]
-    started: float
-    group: str | None = None
+    command: str = ""
+    started: float = field(default_factory=time.time)
     announcer: threading.Timer | None = None
     cause: str = ""
+    oom_kills: int | None = field(default_factory=memory.oom_kills)
 
 
 @dataclass
 class Screen:
-    """The lines of a run, written to ``stream``, which shows ``columns`` characters a line."""
+    """The lines of a run, written to ``stream``, which shows ``columns`` characters a line.
+
+    ``dry`` in a dry run; ``brief`` leaves out the jobs, ``silent`` everything but errors.
+    """
 
     stream: TextIO
     columns: int
     dry: bool = False
+    brief: bool = False
+    silent: bool = False
     jobs: dict[int, _Job] = field(default_factory=dict)
-    failed: list[_Job] = field(default_factory=list)
+    failed: dict[int, _Job] = field(default_factory=dict)  # and not run again since
     errors: list[str] = field(default_factory=list)  # of Snakemake itself
-    ending: str = ""  # how the program of a job ended whose error Snakemake has not told yet
+    endings: list[str] = field(default_factory=list)  # of programs whose jobs have yet to fail
     stopped: bool = False
     complete: bool = False
     cause_file: Path | None = None
-    oom_kills: int | None = field(default_factory=memory.oom_kills)
 
     def write(self, line: str) -> None:
         """Write a line, over a progress bar that a program may be showing."""
@@ -111,23 +117,27 @@ class Screen:
             self.stream.write(f"{clear}{line}\n")
             self.stream.flush()
 
-    def begin(self, number: int, name: str, logs: list[str], reason: str) -> None:
+    def _write_job(self, line: str) -> None:
+        if not (self.brief or self.silent):
+            self.write(line)
+
+    def begin(self, number: int, name: str, logs: list[str], reason: str, command: str) -> None:
         """A job has been handed over to be run; in a dry run, it would be."""
-        if self.dry and name != "all":
-            self.write(self._cut(f"{name}: {because(reason)}" if reason else name))
         if self.dry:
+            if name != "all":
+                self._write_job(self._cut(f"{name}: {because(reason)}" if reason else name))
             return
-        job = _Job(name, logs, time.time())
-        self.jobs[number] = job
-        if name.startswith("train_"):
-            self.write(f"{_clock(job.started)} {name}")
+        self.failed.pop(number, None)  # it is tried again
+        job = self.jobs[number] = _Job(name, logs, command)
+        if name.startswith(cli.SPEAKING):
+            self._write_job(f"{_clock(job.started)} {name}")
         elif name != "all":
             job.announcer = threading.Timer(ANNOUNCED_S, self._announce, (job,))
             job.announcer.daemon = True
             job.announcer.start()
 
     def _announce(self, job: _Job) -> None:
-        self.write(f"{_clock(job.started)} {job.name} …")
+        self._write_job(f"{_clock(job.started)} {job.name} …")
 
     def finish(self, number: int) -> None:
         """A job is done."""
@@ -138,15 +148,17 @@ class Screen:
             self.complete = True
             return
         told = "" if job.name.startswith(cli.SPEAKING) else last_message(job.logs)
-        self.write(self._cut(self._span(job) + (f": {told}" if told else "")))
+        self._write_job(self._cut(self._span(job) + (f": {told}" if told else "")))
 
-    def fail(self, number: int, name: str, logs: list[str], told: str) -> None:
+    def fail(self, number: int, name: str, logs: list[str], told: str, command: str) -> None:
         """A job has failed; ``told`` is what Snakemake knows about it."""
-        job = self._take(number) or _Job(name, logs, time.time())
+        job = self._take(number) or _Job(name, logs, command)
         job.logs = logs or job.logs
-        job.cause = cause(job.logs) or self._ended(self.ending) or told
-        self.ending = ""
-        self.failed.append(job)
+        mine = next((text for text in self.endings if job.command and job.command in text), "")
+        if mine:
+            self.endings.remove(mine)
+        job.cause = cause(job.logs) or ended(mine, job) or told
+        self.failed[number] = job
         if not self.stopped:
             where = f"; its log: {job.logs[0]}" if job.logs else ""
             self.write(f"{self._span(job)} failed{where}")
@@ -157,42 +169,40 @@ class Screen:
             job.announcer.cancel()
         return job
 
-    def error(self, text: str) -> None:
-        """An exception that Snakemake reports: of a job that failed, or of its own."""
+    def error(self, text: str, kind: str) -> None:
+        """An exception of the type ``kind``: of a job's program, or of Snakemake's own."""
         if "CalledProcessError" in text:  # said before or after the job's error
-            job = self.failed[-1] if self.failed else None
-            if job is None or job.cause:
-                self.ending = text
-            else:
-                job.cause = self._ended(text)
-        elif not _CHATTER.match(plain(text)):
-            self.errors.append(plain(text))
-
-    def _ended(self, text: str) -> str:
-        """How a program ended that could not say so itself."""
-        if not text:
-            return ""
-        if "SIGKILL" in text or "exit status 137" in text:
-            return memory.killed_by(self.oom_kills)
-        found = re.search(r"died with <Signals\.(\w+)|non-zero exit status (\d+)", text)
-        if found is None:
-            return plain(text)
-        return f"it ended with {found[1] or 'exit status ' + found[2]} and left no message"
+            for job in self.failed.values():
+                if not job.cause and job.command and job.command in text:
+                    job.cause = ended(text, job)
+                    return
+            self.endings.append(text)
+        elif not _CHATTER.match(plain(text, kind)):
+            self.errors.append(plain(text, kind))
 
     def end(self) -> bool:
         """The end of the run: its cause as the last line if it did not succeed; whether it did not.
 
         Make shows the cause of an error itself, if it is left in ``cause_file``.
         """
+        if self.complete:  # whatever failed was tried again
+            return False
         for number in list(self.jobs):
             self._interrupt(number)
+        told = [job for job in self.failed.values() if job.cause]
         if self.stopped:
-            saved = [job.cause for job in self.failed if job.cause.startswith("stopped")]
+            saved = [job.cause for job in told if job.cause.startswith("stopped")]
             last = saved[-1] if saved else STOPPED
+        elif told:  # others of a group did not come to run
+            last = self._last_of(f"{job.name}: {job.cause}" for job in reversed(told))
         elif self.errors:
             last = self._last_of(dict.fromkeys(self.errors))
         elif self.failed:
-            last = self._last_of(f"{job.name}: {job.cause}" for job in reversed(self.failed))
+            last = self._last_of(
+                f"{job.name} failed without a message"
+                + (f"; its log: {job.logs[0]}" if job.logs else "")
+                for job in reversed(self.failed.values())
+            )
         else:
             return False
         if self.cause_file is None or self.stopped:
@@ -213,7 +223,7 @@ class Screen:
         job = self._take(number)
         if job is not None and job.name != "all":
             job.cause = cause(job.logs)
-            self.failed.append(job)
+            self.failed[number] = job
 
     def _span(self, job: _Job) -> str:
         now = time.time()
@@ -221,6 +231,16 @@ class Screen:
 
     def _cut(self, line: str) -> str:
         return line if len(line) <= self.columns else line[: self.columns - 1] + "…"
+
+
+def ended(text: str, job: _Job) -> str:
+    """How the program of ``job`` ended that could not say so itself, by Snakemake's ``text``."""
+    if "SIGKILL" in text or "exit status 137" in text:
+        return memory.killed_by(job.oom_kills, job.name.startswith("train_"))
+    found = re.search(r"died with <Signals\.(\w+)|non-zero exit status (\d+)", text)
+    if found is None:
+        return plain(text, "RuleException") if text else ""
+    return f"it ended with {found[1] or 'exit status ' + found[2]} and left no message"
 
 
 def _clock(when: float) -> str:
@@ -243,9 +263,14 @@ def because(reason: str) -> str:
     return " and ".join(known) or re.split("[:;]", reason)[0].strip()
 
 
-def plain(text: str) -> str:
-    """The message of an exception of Snakemake, without its type and places in files."""
+def plain(text: str, kind: str) -> str:
+    """The message of an exception of the type ``kind``, on one line.
+
+    What Snakemake and we raise ourselves needs neither type nor place; a fault in a rule does.
+    """
     lines = [line for line in text.splitlines() if not _PLACE.match(line)]
+    if kind and kind not in _TOLD:
+        lines.insert(0, text.splitlines()[0])
     words = " ".join(" ".join(lines).split())
     return words.removeprefix("Error: ") or " ".join(text.split())
 
@@ -300,9 +325,16 @@ class LogHandler(LogHandlerBase):
         self.whole = settings.printshellcmds or settings.verbose or settings.debug_dag
         stream = sys.stdout if settings.stdout else sys.stderr
         columns = shutil.get_terminal_size((100, 24)).columns
+        quiet = {str(getattr(what, "name", what)).lower() for what in settings.quiet or ()}
         cause = os.environ.pop(cli.CAUSE, None)  # not for the jobs, of which many may fail
-        self.screen = Screen(stream, columns, settings.dryrun)
-        self.screen.cause_file = Path(cause) if cause else None
+        self.screen = Screen(
+            stream,
+            columns,
+            settings.dryrun,
+            bool(quiet & {"rules", "progress"}),
+            "all" in quiet,
+            cause_file=Path(cause) if cause else None,
+        )
         if not self.whole:
             os.environ[cli.BRIEF] = "1"  # for the programs, whose messages are told here
 
@@ -329,17 +361,19 @@ class LogHandler(LogHandlerBase):
         event, facts = getattr(record, "event", None), record.__dict__
         if event == LogEvent.JOB_INFO:
             job = _name(facts["rule_name"], facts["wildcards"])
-            self.screen.begin(facts["jobid"], job, list(facts["log"]), facts["reason"])
+            command = facts.get("shellcmd") or ""
+            self.screen.begin(facts["jobid"], job, list(facts["log"]), facts["reason"], command)
         elif event == LogEvent.JOB_FINISHED:
             self.screen.finish(facts["job_id"])
         elif event == LogEvent.JOB_ERROR:
-            told = facts["rule_msg"] or ""
-            self.screen.fail(facts["jobid"], facts["rule_name"], list(facts["log"]), told)
+            name, told = facts["rule_name"], facts["rule_msg"] or ""
+            command = facts.get("shellcmd") or ""
+            self.screen.fail(facts["jobid"], name, list(facts["log"]), told, command)
         elif event == LogEvent.ERROR:
-            self.screen.error(record.getMessage())
+            self.screen.error(record.getMessage(), facts.get("exception", ""))
         elif event == LogEvent.RUN_INFO:
-            if not self.whole and not self.planned:  # said again at the end of a dry run
-                stats = facts.get("stats") or {}
+            if not (self.whole or self.planned or self.screen.brief or self.screen.silent):
+                stats = facts.get("stats") or {}  # said again at the end of a dry run
                 self.planned = stats.get("total", 0) - stats.get("all", 0)
                 self.screen.write(f"jobs: {self.planned}")
         elif event is None and record.msg:
@@ -354,8 +388,8 @@ class LogHandler(LogHandlerBase):
         if self.whole or record.levelno < logging.INFO or _CHATTER.match(text):
             return
         if record.levelno >= logging.ERROR:
-            self.screen.errors.append(plain(text))
-        else:
+            self.screen.errors.append(plain(text, ""))
+        elif not self.screen.silent:
             self.screen.write(text)
 
     def close(self) -> None:
@@ -365,7 +399,8 @@ class LogHandler(LogHandlerBase):
         self.closed = True
         failed = self.screen.end()
         verdict = os.environ.get(VERDICT)
-        if not failed and self.screen.complete and verdict and not self.screen.dry:
+        wanted = self.screen.complete and not (self.screen.dry or self.screen.silent)
+        if wanted and verdict and not failed:
             with contextlib.suppress(OSError):
                 self.screen.write(Path(verdict).read_text(encoding="utf-8").rstrip())
         super().close()

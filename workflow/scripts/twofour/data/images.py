@@ -37,8 +37,8 @@ class Verdict(NamedTuple):  # there may be millions of them
 
     ``digest`` identifies the decoded pixels, so that a copy is found even if its metadata differ.
     ``orientation`` is the EXIF orientation, 1 to 8, by which viewers rotate or mirror the image
-    and DALI's decoders do not, 1 being upright; ``misnamed`` says that its format is not that of
-    its extension.
+    and DALI's decoders do not, 1 being upright (TIFF files count as such, since they turn those);
+    ``misnamed`` says that its format is not that of its extension.
     """
 
     reason: str | None

@@ -63,23 +63,28 @@ def digests(folder: PathLike) -> dict[str, np.ndarray]:
         raise TwoFourError(f"cannot read {path}: {error}") from error
 
 
+def classes(folder: PathLike) -> list[str]:
+    """The names of the classes, in the order of their labels."""
+    return read_text(Path(folder) / CLASSES).split("\n")[:-1]
+
+
 def read(folder: PathLike) -> Dataset:
     """Read the artifacts in ``folder``; TwoFourError if they do not fit together."""
     folder = Path(folder)
-    classes = read_text(folder / CLASSES).split("\n")[:-1]
+    named = classes(folder)
     train, val = (read_list(folder / name) for name in (TRAIN_LIST, VAL_LIST))
     content = read_json(folder / CONTENT)
     turned = content["orientations"]
     for name, (_, labels) in ((TRAIN_LIST, train), (VAL_LIST, val)):
-        if labels.max() >= len(classes):
+        if labels.max() >= len(named):
             raise TwoFourError(
                 f"{folder / name} has label {labels.max()}, but {CLASSES} names only "
-                f"{len(classes)} classes"
+                f"{len(named)} classes"
             )
     return Dataset(
         Split(*train, _orientations(turned["train"], len(train[0]))),
         Split(*val, _orientations(turned["val"], len(val[0]))),
-        classes,
+        named,
         content["content_hash"],
     )
 

@@ -54,7 +54,8 @@ class Data(Section):
     exif: Literal["apply", "ignore"] = key(
         "apply",
         "whether images are turned as their EXIF orientation says: apply (what viewers show) or "
-        "ignore (as the pixels are stored, as the published ImageNet recipes do)",
+        "ignore (as the pixels are stored, as the published ImageNet recipes do; the decoder turns "
+        "TIFF files all the same)",
     )
     image_size: int = key(
         224, "height and width of the network's input, in pixels", minimum=8, maximum=1024

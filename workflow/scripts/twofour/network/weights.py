@@ -2,15 +2,13 @@
 
 A ``.pdparams`` file is a pickle of {name: array}. PaddlePaddle reads ours with ``paddle.load`` and
 ``paddle.static.load_program_state``; we read files with an unpickler that can create only
-arrays, since an ordinary one runs whatever code a file contains.
+arrays (:mod:`.foreign.formats`), since an ordinary one runs whatever code a file contains.
 """
 
 from __future__ import annotations
 
-import io
 import pickle
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -19,25 +17,9 @@ from ..system.errors import TwoFourError
 from ..system.files import PathLike, atomic
 from . import architecture
 from .architecture import CLASSIFIER, CLASSIFIER_BIAS, Architecture
+from .foreign import formats
+from .foreign import names as foreign
 from .settings import Model
-
-_ALLOWED = {
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy.core.numeric", "_frombuffer"),
-    ("numpy._core.numeric", "_frombuffer"),
-    ("_codecs", "encode"),  # how protocol 2 writes bytes
-    ("collections", "OrderedDict"),
-}
-
-
-class _ArraysOnly(pickle.Unpickler):
-    def find_class(self, module: str, name: str):
-        if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it refers to {module}.{name}")
-        return super().find_class(module, name)
 
 
 def save(path: PathLike, arrays: dict[str, np.ndarray]) -> None:
@@ -49,36 +31,11 @@ def save(path: PathLike, arrays: dict[str, np.ndarray]) -> None:
 
 
 def load(path: PathLike) -> dict[str, np.ndarray]:
-    """Read a ``.pdparams`` file; TwoFourError if it is missing, damaged or holds anything else."""
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise TwoFourError(f"cannot read weights {path}: {error.strerror or error}") from error
-    try:
-        value = _ArraysOnly(io.BytesIO(content)).load()
-    except Exception as error:  # a damaged pickle raises almost anything
-        raise TwoFourError(f"{path} is not a usable weights file: {error}") from error
-    if not isinstance(value, dict):
-        raise TwoFourError(f"{path} is not a weights file: it holds a {type(value).__name__}")
-    return dict(_arrays(value, ""))
+    """The arrays in a weight file, by name; TwoFourError if it is missing, damaged or no such file.
 
-
-def _arrays(value, name: str) -> Iterator[tuple[str, np.ndarray]]:
-    """(name, array) of all arrays in ``value``, whose mappings and lists may be nested.
-
-    PaddlePaddle writes a single tensor as (its own name, array), and adds entries that are not
-    arrays, such as a table of names.
+    Numbers of 16 bits come as float32.
     """
-    if isinstance(value, np.ndarray):
-        yield name, value
-    elif isinstance(value, dict):
-        for key, child in value.items():
-            yield from _arrays(child, f"{name}.{key}" if name else str(key))
-    elif isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str):
-        yield from _arrays(value[1], name)
-    elif isinstance(value, (list, tuple)):
-        for index, child in enumerate(value):
-            yield from _arrays(child, f"{name}.{index}" if name else str(index))
+    return formats.read(path).arrays
 
 
 def require(arrays: Mapping[str, np.ndarray], names: Iterable[str], path: PathLike) -> None:
@@ -104,11 +61,16 @@ def require_shapes(
 def initial(path: PathLike, names: Iterable[str], network: Architecture) -> dict[str, np.ndarray]:
     """What a training loads from the file ``path``: all of ``names`` for this network.
 
-    A classifier for another number of classes is left out, so that it is reinitialised. Raises
-    TwoFourError if anything else is missing or of another shape.
+    The file may be ours or another library's (:mod:`.foreign`). A stem for 3 channels gets a fourth
+    of zeros where the network has one, and the other way round, which changes nothing, since the
+    fourth channel of the images is 0. A classifier for another number of classes is left out, so
+    that it is reinitialised. Raises TwoFourError if anything else is missing or of another shape.
     """
-    arrays = load(path)
+    arrays = named(path, network)
     found = {name: np.asarray(arrays[name], np.float32) for name in names if name in arrays}
+    stem = found.get(network.stem.weight)
+    if stem is not None and stem.ndim == 4:
+        found[network.stem.weight] = _with_channels(stem, network.input_channels)
     shapes = {**network.weights}
     for conv in network.convs:
         shapes.update({name: (conv.outputs,) for name in names if name.startswith(f"{conv.norm}.")})
@@ -120,6 +82,43 @@ def initial(path: PathLike, names: Iterable[str], network: Architecture) -> dict
         found = {n: a for n, a in found.items() if not n.startswith("classifier.")}
     require_shapes(found, shapes, f"train.init: {path}")
     return found
+
+
+def foreign_network(path: PathLike, model: Model) -> tuple[dict[str, np.ndarray], Architecture]:
+    """All weights and statistics in a file of any library, under our names, and their network.
+
+    The number of classes is that of the file's classifier. Raises TwoFourError if anything is
+    missing or of another shape.
+    """
+    plain = architecture.resnet(model, 2)
+    classifier = named(path, plain).get(CLASSIFIER)
+    if classifier is None or classifier.ndim != 2:
+        raise TwoFourError(f"{path} has no classifier")
+    network = architecture.resnet(model, classifier.shape[-1])
+    names = [*network.weights, CLASSIFIER_BIAS]
+    names += [f"{conv.norm}.{part}" for conv in network.convs for part in foreign.NORM_PARTS]
+    state = initial(path, names, network)
+    require(state, names, path)
+    return state, network
+
+
+def named(path: PathLike, network: Architecture) -> dict[str, np.ndarray]:
+    """The arrays of a file for ``network`` under our names, whichever library wrote it."""
+    file = formats.read(path)
+    arrays = foreign.bare(file.arrays)
+    scheme = foreign.recognise(arrays, path)
+    if scheme is None:
+        return arrays
+    foreign.require_v1_5(path)
+    log.info("%s holds a ResNet of %s (%s)", path, scheme.library, file.format)
+    return foreign.translate(scheme, arrays, network, path)
+
+
+def _with_channels(stem: np.ndarray, channels: int) -> np.ndarray:
+    """A stem's weight [O, I, H, W] for 3 or 4 ``channels``, from one for the other."""
+    if (stem.shape[1], channels) == (3, 4):
+        return np.concatenate([stem, np.zeros_like(stem[:, :1])], axis=1)
+    return stem[:, :3] if (stem.shape[1], channels) == (4, 3) else stem
 
 
 def load_network(path: PathLike, model: Model) -> tuple[dict[str, np.ndarray], Architecture]:

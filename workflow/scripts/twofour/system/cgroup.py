@@ -79,7 +79,7 @@ def _memory2(folder: Path) -> float | None:
     try:
         limit = (folder / "memory.max").read_text(encoding="utf-8").strip()
         used = int((folder / "memory.current").read_text(encoding="utf-8"))
-        return None if limit == "max" else int(limit) - used + _cached(folder, "inactive_file")
+        return None if limit == "max" else int(limit) - used + _cached(folder)
     except (OSError, ValueError):
         return None
 
@@ -89,15 +89,13 @@ def _memory1(folder: Path) -> float | None:
         limit = int((folder / "memory.limit_in_bytes").read_text(encoding="utf-8"))
         used = int((folder / "memory.usage_in_bytes").read_text(encoding="utf-8"))
         # Without a limit it is the largest multiple of the page size.
-        return None if limit >= 1 << 60 else limit - used + _cached(folder, "total_inactive_file")
+        return None if limit >= 1 << 60 else limit - used + _cached(folder, "total_")
     except (OSError, ValueError):
         return None
 
 
-def _cached(folder: Path, name: str) -> int:
-    """Bytes of cached files in memory.stat that the kernel gives back first."""
-    for line in (folder / "memory.stat").read_text(encoding="utf-8").splitlines():
-        key, _, value = line.partition(" ")
-        if key == name:
-            return int(value)
-    return 0
+def _cached(folder: Path, prefix: str = "") -> int:
+    """Bytes in memory.stat that the kernel gives back: cached files, and tables of its own."""
+    lines = (folder / "memory.stat").read_text(encoding="utf-8").splitlines()
+    wanted = {prefix + name for name in ("inactive_file", "active_file", "slab_reclaimable")}
+    return sum(int(value) for key, _, value in (s.partition(" ") for s in lines) if key in wanted)

@@ -9,7 +9,7 @@ from pathlib import Path
 from . import cgroup
 
 _MEMINFO = Path("/proc/meminfo")
-_SLURM = "SLURM_MEM_PER_NODE"  # of a job, in MB
+_SLURM = "SLURM_MEM_PER_NODE"  # of a job, in MiB
 
 
 def free(meminfo: Path = _MEMINFO) -> float | None:
@@ -28,8 +28,8 @@ def free(meminfo: Path = _MEMINFO) -> float | None:
         available = None
     if available is not None:
         found.append(1024 * int(available[1]))
-    if os.environ.get(_SLURM, "").isdigit():
-        found.append(1e6 * int(os.environ[_SLURM]))
+    if (asked := os.environ.get(_SLURM, "")).isdigit() and int(asked) > 0:
+        found.append(int(asked) << 20)
     return min((value for value in found if value is not None), default=None)
 
 
@@ -49,14 +49,17 @@ def oom_kills() -> int | None:
     return None
 
 
-def killed_by(before: int | None) -> str:
-    """What has probably killed a process with SIGKILL; ``before`` is an earlier oom_kills()."""
+def killed_by(before: int | None, training: bool) -> str:
+    """What has probably killed a process with SIGKILL; ``before`` is oom_kills() at its start."""
     after = oom_kills()
-    remedy = "lower train.batch_size, or end other programs; what is saved is kept"
+    remedy = (
+        f"{'lower train.batch_size, or ' if training else ''}end other programs; what is saved is "
+        "kept"
+    )
     if before is None or after is None:
         return f"it was killed from outside (SIGKILL), most often for want of memory: {remedy}"
     if after > before:
-        return f"the kernel killed it because the memory was used up: {remedy}"
+        return f"the kernel probably killed it, since the memory was used up: {remedy}"
     return (
         "it was killed from outside (SIGKILL), and not by the kernel for want of memory: by a "
         "user, a batch system's limit, or a service that watches memory"

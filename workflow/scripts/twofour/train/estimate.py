@@ -30,7 +30,10 @@ class Work:
     jobs: int
 
     def seconds(self, training: float, per_image: float, val_images: int) -> float:
-        """The whole run, if a training takes ``training`` seconds, ``per_image`` for its steps."""
+        """The whole run, if a training takes ``training`` seconds.
+
+        ``per_image`` is what one process takes for an image in a step.
+        """
         trainings = (self.dense + self.sparse) * training
         evaluations = self.passes * val_images * per_image * _FORWARD
         starts = self.jobs * _JOB_S
@@ -66,17 +69,31 @@ def training_seconds(
     return (epochs - done) * per_image * (images + _FORWARD * val_images)
 
 
+def batches(warmup: int, steps: int) -> int:
+    """Batches that a benchmark takes: synthetic ones, and as many ``steps`` from files."""
+    return warmup + 2 * steps
+
+
 class Clock:
     """Tells once, after the first steps, how long this training and the whole run will take.
 
-    A step has ``step_images``, an epoch ``steps`` of them; ``done`` of all steps are over already.
+    A step of all ``processes`` has ``step_images``, an epoch ``steps`` of them; ``done`` of all
+    steps are over already.
     """
 
     def __init__(
-        self, epochs: int, steps: int, done: int, step_images: int, val_images: int, sparse: bool
+        self,
+        epochs: int,
+        steps: int,
+        done: int,
+        step_images: int,
+        val_images: int,
+        sparse: bool,
+        processes: int = 1,
     ) -> None:
         self._epochs, self._steps, self._done = epochs, steps, done
         self._images, self._val_images, self._sparse = step_images, val_images, sparse
+        self._processes = processes
         self._begun, self._counted, self._told = 0.0, 0, False
 
     def step(self) -> None:
@@ -98,8 +115,9 @@ class Clock:
         rest = training_seconds(per_image, epoch, self._val_images, self._epochs, done)
         line = f"about {about(rest)} until this training ends"
         work = announced()
-        if work and (not self._sparse or not work.dense):  # the first training of the run
+        if work and (not self._sparse or (work.dense, work.sparse) == (0, 1)):  # the first one
             whole = training_seconds(per_image, epoch, self._val_images, self._epochs)
-            total = work.seconds(whole, per_image, self._val_images) - whole + rest
+            alone = per_image * self._processes
+            total = work.seconds(whole, alone, self._val_images) - whole + rest
             line += f", {about(total)} until the run does ({work.words()})"
         log.info("%s", line)

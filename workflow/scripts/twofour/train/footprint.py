@@ -29,10 +29,11 @@ _COPIES = 10
 _KEPT = 1.04
 _ACCUMULATING = 2  # the batches before the last have a program, and activations, of their own
 # On a GPU PaddlePaddle frees tensors as soon as it can, so that this is the least: what the
-# backward pass reads, weights, gradients and momentum, and the libraries' own memory.
+# backward pass reads (a test compares it with the program), weights, gradients and momentum, and
+# the libraries' own memory.
 _GPU_LIBRARIES = 1e9
 _GPU_COPIES = 3
-_READ_BACKWARD = 0.5  # share of the activations and gradients
+_READ_BACKWARD = 1 / 3  # share of the activations and gradients
 
 
 def activation_bytes(network: Architecture, size: int) -> int:

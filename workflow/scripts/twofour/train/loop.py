@@ -33,7 +33,8 @@ def train(plan: Plan, dataset: Dataset, start: Start, out: Path) -> dict[str, An
     patience = launch.PATIENCE_S if plan.group.size > 1 else 0.0
     progress = (plan.train.epochs, state.steps, state.done)
     val_images = len(dataset.val.paths)
-    clock = estimate.Clock(*progress, plan.images_per_step, val_images, bool(start.masks))
+    sparse, processes = bool(start.masks), plan.group.size
+    clock = estimate.Clock(*progress, plan.images_per_step, val_images, sparse, processes)
     display = Display(*progress, plan.group.rank == 0, clock)
     with stopping.signals(patience) as stopped, logging_redirect_tqdm([log]):
         try:

@@ -7,7 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from ..artifacts import CHECKPOINTS, CLASSES, TRAINING
+from ..artifacts import CHECKPOINTS, TRAINING
 from ..data import lists
 from ..data.batches import steps_per_epoch
 from ..network import architecture
@@ -30,8 +30,7 @@ def run(settings: Settings, options: Namespace, program: Path) -> int | None:
     if launch.launched():
         _train(settings, options, machine)
         return None
-    classes = len(files.read_text(Path(options.data) / CLASSES).split("\n")) - 1
-    network = architecture.resnet(settings.model, classes)
+    network = architecture.resnet(settings.model, len(lists.classes(options.data)))
     footprint.require(settings, network, machine, chosen, footprint.free(machine))
     if slurm.on_a_node():
         return launch.run_on_node(program, _without_log(sys.argv[1:]), machine, out)

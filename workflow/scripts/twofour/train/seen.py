@@ -16,6 +16,8 @@ from ..system.errors import TwoFourError
 from ..system.files import atomic
 
 NOTHING = np.empty(0, dtype="V16")
+# Stands for images of which nothing is known, in a record that began with weights without one.
+UNKNOWN = np.zeros(1, dtype="V16")
 
 
 def by(weights: str | None) -> np.ndarray | None:
@@ -35,16 +37,22 @@ def by(weights: str | None) -> np.ndarray | None:
 
 
 def count(validation: np.ndarray, seen: np.ndarray | None) -> int | None:
-    """How many of the ``validation`` images, digests [n], are among those ``seen`` [m]."""
-    return None if seen is None else int(np.isin(validation, seen).sum())
+    """How many of the ``validation`` images, digests [n], are among those ``seen`` [m].
+
+    Where the record is not complete, at least that many; None if it tells of none.
+    """
+    if seen is None:
+        return None
+    number = int(np.isin(validation, seen).sum())
+    return None if number == 0 and np.isin(UNKNOWN, seen).any() else number
 
 
 def tell(known: int | None, total: int, weights: str | None) -> None:
     """Log how many of the ``total`` validation images the ``weights`` of train.init know."""
     if known is None:
         log.info(
-            "no record (%s) lies beside %s (train.init), so it is not known whether it has been "
-            "trained on validation images",
+            "no complete record (%s) lies beside %s (train.init), so it is not known whether it "
+            "has been trained on validation images",
             SEEN,
             weights,
         )
@@ -63,6 +71,6 @@ def sentence(known: int, total: int) -> str:
 
 def write(folder: Path, training: np.ndarray, before: np.ndarray | None) -> None:
     """Leave the record in ``folder``: the ``training`` images and those seen ``before``."""
-    every = np.unique(np.concatenate([training, NOTHING if before is None else before]))
+    every = np.unique(np.concatenate([training, UNKNOWN if before is None else before]))
     with atomic(folder / SEEN) as temporary, temporary.open("wb") as file:
         np.save(file, every.view(np.uint8).reshape(len(every), 16))

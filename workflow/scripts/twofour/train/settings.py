@@ -93,8 +93,10 @@ class Train(Section):
     )
     init: str | None = key(
         None,
-        ".pdparams file with the weights that the dense training starts from; null for random ones "
-        "(a classifier for other classes is reinitialised)",
+        "file with the weights of a ResNet that the dense training starts from: of torchvision, "
+        "timm or transformers (.pth, .pt, .safetensors), of paddle.vision, PaddleClas, PaddleHub or "
+        "our own (.pdparams); null for random ones (a classifier for other classes is "
+        "reinitialised)",
         decides=False,
     )
     checkpoint_minutes: float = key(
