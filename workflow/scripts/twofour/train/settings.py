@@ -94,7 +94,7 @@ class Train(Section):
     init: str | None = key(
         None,
         "file with the weights of a ResNet that the dense training starts from: of torchvision, "
-        "timm or transformers (.pth, .pt, .safetensors), of paddle.vision, PaddleClas, PaddleHub or "
+        "timm or transformers (.pth, .pt, .safetensors), paddle.vision, PaddleClas, PaddleHub or "
         "our own (.pdparams); null for random ones (a classifier for other classes is "
         "reinitialised)",
         decides=False,
