@@ -10,7 +10,7 @@ from twofour.system import fatbin, hardware
 from twofour.system.settings import Hardware
 
 import pytest
-from conftest import TINY, merged, program
+from conftest import ROOT, TINY, merged, program
 
 A100 = {
     "name": "NVIDIA A100-SXM4-80GB",
@@ -292,3 +292,14 @@ def test_doctor_looks_at_the_environment_of_the_jobs(tmp_path):
     for given in (["--config", json.dumps(wanted)], ["--environment", tmp_path / "env"]):
         done = program("doctor.py", *given)
         assert f"libraries {tmp_path}/env/lib/cuda" in done.stdout and "doctor.py" in done.stdout
+
+
+def test_weights_to_start_from_are_looked_at_before_anything_runs(tmp_path):
+    weights = ROOT / "tests" / "cases" / "weights" / "torch.pth"
+    model = {"name": "resnet18", "width": 0.125, "blocks": [1, 1, 1, 1]}
+    for given, status in ((model, doctor.OK), ({"name": "resnet18"}, doctor.PROBLEM)):
+        settings = {"model": given, "train": {"batch_size": 8, "init": str(weights)}}
+        findings = doctor.judge(CPU, config.validated(settings))
+        (found,) = (f for f in findings if f.subject == "train.init")
+        assert found.status == status
+    assert "lacks the weights layer1.1.conv1.weight" in found.remedy

@@ -22,7 +22,7 @@ def main(options) -> None:
     reasons = []
     for model in models:
         try:
-            state, network = weights.foreign_network(options.file, model)
+            state, network, source = weights.foreign_network(options.file, model)
             break
         except TwoFourError as error:
             reasons.append(str(error))
@@ -35,9 +35,10 @@ def main(options) -> None:
         )
     weights.save(options.out, state)
     cli.log.info(
-        "wrote %s: %s, %d parameters, %d classes",
+        "wrote %s: %s of %s, %d parameters, %d classes",
         options.out,
         network.name,
+        source,
         network.parameters,
         network.classes,
     )

@@ -36,7 +36,6 @@ def exported(tmp_path_factory):
     """A tiny network, exported as the pipeline does."""
     from twofour import config
     from twofour.deploy import export
-    from twofour.network import graph
     from twofour.network.inference import Inference
 
     from conftest import TINY
@@ -49,7 +48,7 @@ def exported(tmp_path_factory):
     shapes = variables(Inference(network, size, "cpu").graph)
     state = {
         name: (np.abs(rng.standard_normal(shapes[name])) * 0.3 + 0.1).astype("float32")
-        for name in graph.state_names(network)
+        for name in network.state
     }
     folder = tmp_path_factory.mktemp("exported")
     export.export(network, state, size, folder)

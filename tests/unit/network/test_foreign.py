@@ -13,7 +13,7 @@ import struct
 import zipfile
 
 from twofour import config
-from twofour.network import architecture, graph, weights
+from twofour.network import architecture, weights
 from twofour.network.foreign import formats, names
 from twofour.network.inference import Inference
 from twofour.system.errors import TwoFourError
@@ -33,7 +33,7 @@ def network(classes=3, **model):
 
 def read(path, built=None):
     built = built or network()
-    return weights.initial(path, graph.state_names(built), built)
+    return weights.initial(path, built)
 
 
 @pytest.mark.parametrize("channels", [3, 4])
@@ -55,7 +55,7 @@ def renamed(library, built):
     scheme = next(s for s in names.SCHEMES if s.library == library)
     shapes = {**built.weights, architecture.CLASSIFIER_BIAS: (built.classes,)}
     for conv in built.convs:
-        shapes.update({f"{conv.norm}.{part}": (conv.outputs,) for part in names.NORM_PARTS})
+        shapes.update({f"{conv.norm}.{part}": (conv.outputs,) for part in architecture.NORM_PARTS})
     ours = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
     table = names.table(scheme, built)
     theirs = {table[name]: array for name, array in ours.items()}

@@ -66,7 +66,7 @@ def test_whole_network_equals_numpy(tiny):
     network = architecture.resnet(tiny.model, 3)
     infer = Inference(network, tiny.data.image_size, "cpu")
     rng = np.random.default_rng(0)
-    state = scope.read(graph.state_names(network), infer.scope)
+    state = scope.read(list(network.state), infer.scope)
     for name, value in state.items():  # statistics that are not 0 and 1
         if name.endswith(("mean", "bias")):
             state[name] = rng.normal(0, 0.1, value.shape).astype("float32")
@@ -76,7 +76,7 @@ def test_whole_network_equals_numpy(tiny):
 
     def layer(conv, x, relu):
         y = _convolve(x, state[conv.weight], conv.stride)
-        g, b, m, v = (state[f"{conv.norm}.{p}"][:, None, None] for p in graph.NORM_PARTS)
+        g, b, m, v = (state[f"{conv.norm}.{p}"][:, None, None] for p in architecture.NORM_PARTS)
         y = (y - m) / np.sqrt(v + 1e-5) * g + b
         return np.maximum(y, 0) if relu else y
 

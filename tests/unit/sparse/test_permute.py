@@ -28,7 +28,7 @@ def random_state(net, seed=0):
     state = {}
     infer = Inference(net, SIZE, "cpu")
     shapes = variables(infer.graph)
-    for name in graph.state_names(net):
+    for name in net.state:
         values = rng.standard_normal(shapes[name]).astype("float32")
         positive = name.endswith((".variance", "bn1.weight", "bn2.weight"))
         state[name] = np.abs(values) + 0.5 if positive else values * 0.2

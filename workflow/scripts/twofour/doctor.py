@@ -21,7 +21,7 @@ from .config import Config, require_root
 from .data import tree
 from .deploy import backends
 from .deploy.backends.tensorrt import TESTED_VERSIONS
-from .network import architecture
+from .network import architecture, weights
 from .system import fatbin, hardware, libraries, memory
 from .system.errors import TwoFourError, telling
 from .system.progress import about
@@ -132,6 +132,8 @@ def judge(facts: Facts, settings: Config, trains: bool = True) -> list[Finding]:
     findings += [*_room(facts, settings), _use(facts, settings)]
     if trains and not any(finding.status == PROBLEM for finding in findings):
         findings.append(_memory(facts, settings))
+    if trains and settings.train.init:
+        findings.append(_initial_weights(settings))
     return findings
 
 
@@ -393,6 +395,17 @@ def _machine(facts: Facts, settings: Config) -> hardware.Machine:
         capability = hardware.capability(first)
         return hardware.Machine("gpu", first["name"], 1, wanted.gpus, capability=capability)
     return hardware.Machine("cpu", facts.cpu, 1, wanted.cpu_processes)
+
+
+def _initial_weights(settings: Config) -> Finding:
+    """Whether the weights that the training starts from fit the network."""
+    path = str(settings.train.init)
+    try:
+        network = architecture.resnet(settings.model, CLASSES)
+        _, source = weights.fitting(path, network)
+    except TwoFourError as error:
+        return Finding("train.init", path, PROBLEM, str(error).removeprefix("train.init: "))
+    return Finding("train.init", f"{path}, of {source or 'TwoFour'}")
 
 
 def _memory(facts: Facts, settings: Config) -> Finding:

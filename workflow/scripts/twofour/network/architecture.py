@@ -27,6 +27,7 @@ EXPANSION = 4  # output channels of a bottleneck over the channels of its 3×3 c
 
 STEM = "stem.conv.weight"
 CLASSIFIER, CLASSIFIER_BIAS = "classifier.weight", "classifier.bias"
+NORM_PARTS = ("weight", "bias", "mean", "variance")  # of a batch norm; the last two are statistics
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,24 @@ class Architecture:
         shapes: dict[str, tuple[int, ...]] = {conv.weight: conv.shape for conv in self.convs}
         shapes[CLASSIFIER] = (self.features, self.classes)
         return shapes
+
+    @property
+    def state(self) -> dict[str, tuple[int, ...]]:
+        """Name → shape of everything that makes up a trained network: weights and statistics."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        for conv in self.convs:
+            shapes[conv.weight] = conv.shape
+            shapes.update({f"{conv.norm}.{part}": (conv.outputs,) for part in NORM_PARTS})
+        return {
+            **shapes,
+            CLASSIFIER: (self.features, self.classes),
+            CLASSIFIER_BIAS: (self.classes,),
+        }
+
+    @property
+    def statistics(self) -> list[str]:
+        """Names of the running statistics, of which each process of a training has its own."""
+        return [f"{conv.norm}.{part}" for conv in self.convs for part in NORM_PARTS[2:]]
 
     @property
     def streams(self) -> list[Stream]:

@@ -15,9 +15,8 @@ from paddle.nn.initializer import Constant, KaimingNormal, Uniform
 from paddle.regularizer import L2Decay
 from paddle.static import nn
 
-from .architecture import CLASSIFIER, CLASSIFIER_BIAS, Architecture, Block, Conv
+from .architecture import CLASSIFIER, CLASSIFIER_BIAS, NORM_PARTS, Architecture, Block, Conv
 
-NORM_PARTS = ("weight", "bias", "mean", "variance")
 NORM_EPSILON = 1e-5
 NORM_MOMENTUM = 0.9  # of the running statistics
 IMAGES, PROBABILITIES = "images", "probabilities"  # names of the network's input and output
@@ -45,19 +44,6 @@ def forward(
         weight_attr=ParamAttr(CLASSIFIER, initializer=Uniform(-bound, bound)),
         bias_attr=ParamAttr(CLASSIFIER_BIAS, initializer=Constant(0.0)),
     )
-
-
-def state_names(network: Architecture) -> list[str]:
-    """Names of everything that makes up a trained network: parameters and running statistics."""
-    names = []
-    for conv in network.convs:
-        names += [conv.weight, *(f"{conv.norm}.{part}" for part in NORM_PARTS)]
-    return [*names, CLASSIFIER, CLASSIFIER_BIAS]
-
-
-def statistics(network: Architecture) -> list[str]:
-    """Names of the running statistics, of which each process of a training has its own."""
-    return [f"{conv.norm}.{part}" for conv in network.convs for part in NORM_PARTS[2:]]
 
 
 def _block(block: Block, x, training: bool, layout: str):

@@ -30,7 +30,7 @@ class Inference:
         gpu: int = 0,
     ) -> None:
         paddle.enable_static()
-        self._names = graph.state_names(network)
+        self._names = list(network.state)
         self.graph, startup = paddle.static.Program(), paddle.static.Program()
         with paddle.static.program_guard(self.graph, startup), paddle.utils.unique_name.guard():
             shape = graph.input_shape(network, size, layout)

@@ -58,60 +58,66 @@ def require_shapes(
             )
 
 
-def initial(path: PathLike, names: Iterable[str], network: Architecture) -> dict[str, np.ndarray]:
-    """What a training loads from the file ``path``: all of ``names`` for this network.
+def initial(path: PathLike, network: Architecture) -> dict[str, np.ndarray]:
+    """What a training loads from the file ``path``, as :func:`fitting` says; logs what it is."""
+    found, source = fitting(path, network)
+    if CLASSIFIER not in found:
+        log.info("train.init: %s is for other classes, so the classifier is reinitialised", path)
+    if source:
+        log.info("train.init: the weights are those of a ResNet of %s", source)
+    return found
+
+
+def fitting(path: PathLike, network: Architecture) -> tuple[dict[str, np.ndarray], str]:
+    """The state of ``network`` in the file ``path``, and who wrote it ("" if we did).
 
     The file may be ours or another library's (:mod:`.foreign`). A stem for 3 channels gets a fourth
     of zeros where the network has one, and the other way round, which changes nothing, since the
     fourth channel of the images is 0. A classifier for another number of classes is left out, so
     that it is reinitialised. Raises TwoFourError if anything else is missing or of another shape.
     """
-    arrays = named(path, network)
-    found = {name: np.asarray(arrays[name], np.float32) for name in names if name in arrays}
+    arrays, source = named(path, network)
+    found = {name: np.asarray(arrays[name], np.float32) for name in network.state if name in arrays}
     stem = found.get(network.stem.weight)
     if stem is not None and stem.ndim == 4:
         found[network.stem.weight] = _with_channels(stem, network.input_channels)
-    shapes = {**network.weights}
-    for conv in network.convs:
-        shapes.update({name: (conv.outputs,) for name in names if name.startswith(f"{conv.norm}.")})
-    if CLASSIFIER in found and found[CLASSIFIER].shape == shapes[CLASSIFIER]:
-        shapes[CLASSIFIER_BIAS] = (network.classes,)
-    else:
-        log.info("train.init: %s is for other classes, so the classifier is reinitialised", path)
-        shapes.pop(CLASSIFIER)
-        found = {n: a for n, a in found.items() if not n.startswith("classifier.")}
+    shapes = network.state
+    if CLASSIFIER not in found or found[CLASSIFIER].shape != shapes[CLASSIFIER]:
+        for name in (CLASSIFIER, CLASSIFIER_BIAS):
+            shapes.pop(name)
+            found.pop(name, None)
     require_shapes(found, shapes, f"train.init: {path}")
-    return found
+    return found, source
 
 
-def foreign_network(path: PathLike, model: Model) -> tuple[dict[str, np.ndarray], Architecture]:
-    """All weights and statistics in a file of any library, under our names, and their network.
+def foreign_network(
+    path: PathLike, model: Model
+) -> tuple[dict[str, np.ndarray], Architecture, str]:
+    """The state in a file of any library under our names, its network, and who wrote it.
 
     The number of classes is that of the file's classifier. Raises TwoFourError if anything is
     missing or of another shape.
     """
-    plain = architecture.resnet(model, 2)
-    classifier = named(path, plain).get(CLASSIFIER)
+    arrays, source = named(path, architecture.resnet(model, 2))
+    classifier = arrays.get(CLASSIFIER)
     if classifier is None or classifier.ndim != 2:
         raise TwoFourError(f"{path} has no classifier")
     network = architecture.resnet(model, classifier.shape[-1])
-    names = [*network.weights, CLASSIFIER_BIAS]
-    names += [f"{conv.norm}.{part}" for conv in network.convs for part in foreign.NORM_PARTS]
-    state = initial(path, names, network)
-    require(state, names, path)
-    return state, network
+    require_shapes(arrays, network.state, path)
+    state = {name: np.asarray(arrays[name], np.float32) for name in network.state}
+    return state, network, source or "TwoFour"
 
 
-def named(path: PathLike, network: Architecture) -> dict[str, np.ndarray]:
-    """The arrays of a file for ``network`` under our names, whichever library wrote it."""
+def named(path: PathLike, network: Architecture) -> tuple[dict[str, np.ndarray], str]:
+    """The arrays of a file for ``network`` under our names, and who wrote them ("" if we did)."""
     file = formats.read(path)
     arrays = foreign.bare(file.arrays)
     scheme = foreign.recognise(arrays, path)
     if scheme is None:
-        return arrays
+        return arrays, ""
     foreign.require_v1_5(path)
-    log.info("%s holds a ResNet of %s (%s)", path, scheme.library, file.format)
-    return foreign.translate(scheme, arrays, network, path)
+    source = f"{scheme.library} ({file.format})"
+    return foreign.translate(scheme, arrays, network, path), source
 
 
 def _with_channels(stem: np.ndarray, channels: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..artifacts import MASKS, SPARSITY, WEIGHTS
-from ..network import graph, weights
+from ..network import weights
 from ..network.architecture import Architecture
 from ..sparse import layers, masks, pattern
 from ..system.files import read_json, sha256, write_json
@@ -16,14 +16,14 @@ def from_weights(path: str | None, network: Architecture) -> Start:
     """A dense training, from the weights in the file ``path``, or from random ones for None."""
     if path is None:
         return Start()
-    initial = weights.initial(path, graph.state_names(network), network)
+    initial = weights.initial(path, network)
     return Start(initial, {}, {"start": sha256(path)})
 
 
 def from_pruned(folder: Path, network: Architecture) -> Start:
     """A sparse training, from the pruning stage's artifacts in ``folder``."""
     path = folder / WEIGHTS
-    names = graph.state_names(network)
+    names = list(network.state)
     pruned, kept = weights.load(path), masks.load(folder / MASKS)
     pattern.require(pruned, kept, str(path))
     weights.require(pruned, names, "the starting weights")

@@ -129,11 +129,11 @@ class State:
     def weights(self) -> dict[str, np.ndarray]:
         """What is validated and saved: fp32, averaged if asked for, statistics of all processes."""
         network = self.plan.network
-        names = graph.state_names(network)
+        names = list(network.state)
         stand_ins = self.graph.averages or self.graph.master
         held = scope.read(stand_ins.get(name, name) for name in names)
         state = dict(zip(names, held.values()))
-        statistics = {name: state[name] for name in graph.statistics(network)}
+        statistics = {name: state[name] for name in network.statistics}
         return {**state, **parallel.mean(statistics, self.plan.group)}
 
     def movement(self) -> float:
@@ -157,7 +157,7 @@ class State:
             scope.write(masks, self.place)
             copies = {master[n]: start.weights[n] for n in master if n in start.weights}
             scope.write(copies, self.place)
-        names = graph.state_names(self.plan.network)
+        names = list(self.plan.network.state)
         current = scope.read(master.get(name, name) for name in names)
         scope.write({averages[n]: current[master.get(n, n)] for n in averages}, self.place)
 

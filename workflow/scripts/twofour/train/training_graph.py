@@ -106,7 +106,7 @@ def build(
     partial = _without_update(main, mean.update_begins) if plan.train.accumulation > 1 else None
     tf32 = plan.machine.device == "gpu" and libraries.tf32_allowed()
     scale = mixed.get_loss_scaling().name if mixed and plan.precision != "amp_bf16" else None
-    statistics = graph.statistics(plan.network)
+    statistics = plan.network.statistics
     return TrainingGraph(
         main,
         partial,
@@ -279,7 +279,7 @@ def _average_weights(network: Architecture, block, master: dict[str, str]) -> di
     """
     decay = paddle.static.data(EMA_DECAY, [1], "float32")
     names = {}
-    for name in graph.state_names(network):
+    for name in network.state:
         value = block.var(master.get(name, name))
         average = paddle.static.create_global_var(
             list(value.shape), 0.0, "float32", True, name=name + _EMA

@@ -22,9 +22,14 @@ import numpy as np
 
 from ...system.errors import TwoFourError
 from ...system.files import PathLike
-from ..architecture import CLASSIFIER, CLASSIFIER_BIAS, RESNETS, STAGE_CHANNELS, Architecture
-
-NORM_PARTS = ("weight", "bias", "mean", "variance")
+from ..architecture import (
+    CLASSIFIER,
+    CLASSIFIER_BIAS,
+    NORM_PARTS,
+    RESNETS,
+    STAGE_CHANNELS,
+    Architecture,
+)
 
 
 @dataclass(frozen=True)
