@@ -15,18 +15,22 @@ MEAN, WORST = 0.02, 0.25
 DATA = config.validated(TINY).data
 
 
-def batches(paths, device, data=DATA, **options):
+def batches(paths, device, data=DATA, orientations=None, **options):
     pipeline = Pipeline(data, 4, 8, threads=2, device=device, seed=3, **options)
-    loader = Loader(paths, pipeline)
+    loader = Loader(paths, pipeline, orientations=orientations)
     return [(np.array(images), positions) for images, positions in loader.epoch()]
 
 
 @pytest.mark.parametrize("decoder", ["gpu", "cpu"])
 @pytest.mark.parametrize("training", [True, False])
-def test_both_devices_give_the_same_images(prepared, training, decoder):
+@pytest.mark.parametrize("turned", [False, True])
+def test_both_devices_give_the_same_images(prepared, training, decoder, turned):
     data = replace(DATA, decoder=decoder)
-    paths = lists.read(prepared).train[0]
-    there, here = (batches(paths, device, data, training=training) for device in ("gpu", "cpu"))
+    paths = lists.read(prepared).train.paths
+    orientations = np.arange(len(paths), dtype=np.uint8) % 8 + 1 if turned else None
+    there, here = (
+        batches(paths, device, data, orientations, training=training) for device in ("gpu", "cpu")
+    )
     assert len(there) == len(here)
     for (ours, positions), (theirs, expected) in zip(there, here):
         assert positions.tolist() == expected.tolist()  # same order, and below the same crops
@@ -39,7 +43,7 @@ def test_batches_stay_on_the_gpu_for_paddle(prepared, layout):
     paddle = pytest.importorskip("paddle")
     if not paddle.is_compiled_with_cuda():
         pytest.skip("this PaddlePaddle was built without CUDA")
-    paths = lists.read(prepared).val[0]
+    paths = lists.read(prepared).val.paths
     options = {"training": False, "layout": layout, "half": True}
     pipeline = Pipeline(DATA, 4, 8, threads=1, device="gpu", stay=True, **options)
     loader = Loader(paths, pipeline)
