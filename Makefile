@@ -22,11 +22,13 @@ SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m twofour.snakemake
 # Snakemake would not say where a file is malformed.
 CHECK_CONFIG := $(BIN)/python workflow/scripts/check_config.py --config "$(or $(CONFIG),config/config.yaml)"
 # Make's own line about a failed command would be the last one on the screen. So a command leaves the
-# cause in a file, and make, told that all is well, reports that as its own error.
-CAUSE := $(VENV)/.cause
-attempt = trap : INT; rm -f "$(CAUSE)"; export TWOFOUR_CAUSE="$(CURDIR)/$(CAUSE)"; { $(1); } || \
+# cause in a file, and make, told that all is well, reports that as its own error. (Several makes may
+# run in this folder at a time.)
+CAUSE := $(VENV)/.cause.$(shell echo $$PPID)
+attempt = trap : INT; export TWOFOUR_CAUSE="$(CURDIR)/$(CAUSE)"; { $(1); } || \
     [ -s "$(CAUSE)" ] || echo "it failed, see above" >"$(CAUSE)"
-report = $(if $(findstring n,$(firstword -$(MAKEFLAGS))),,$(if $(file <$(CAUSE)),$(error $(file <$(CAUSE)))))
+fail = $(shell rm -f "$(CAUSE)")$(error $(1))
+report = $(if $(findstring n,$(firstword -$(MAKEFLAGS))),,$(if $(file <$(CAUSE)),$(call fail,$(file <$(CAUSE)))))
 
 .PHONY: run doctor try-run try-doctor gpu-environment test test-faults bench lint pages docs hooks clean \
     lock unlock

@@ -162,7 +162,7 @@ def _built(folder: Path) -> tuple[Path, Path]:
 
 
 def _evaluation(folder: Path, data: Path, model: Path, build: Path):
-    reference = model / "reference.npz"
+    reference = folder / f"{data.name}.npz"  # each list has its own
     processes.script(
         *("reference.py", "--config", _settings(), "--data", data),
         *("--weights", model / "model.pdparams", "--out", reference),

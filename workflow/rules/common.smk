@@ -231,5 +231,5 @@ def see_doctor():
     )
     if done.returncode != 0:
         told = done.stderr.strip().rpartition("error: ")[2]
-        raise WorkflowError(f"configuration: {told}")
+        raise WorkflowError(told)
     sys.stderr.write(done.stderr)

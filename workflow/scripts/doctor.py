@@ -29,7 +29,9 @@ def main(options) -> None:
     if not options.quiet:
         print(doctor.table(findings), flush=True)
         if not problems:
-            print(doctor.table([doctor.rehearse(settings)]), flush=True)
+            last = doctor.rehearse(settings)
+            print(doctor.table([last]), flush=True)
+            problems = [last] if last.status == doctor.PROBLEM else []
     else:
         for finding in findings:
             if finding.status == doctor.NOTE:

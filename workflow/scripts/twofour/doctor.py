@@ -19,6 +19,7 @@ from pathlib import Path
 from . import models
 from .config import Config, require_root
 from .data import tree
+from .data.batches import steps_per_epoch
 from .deploy import backends
 from .deploy.backends.tensorrt import TESTED_VERSIONS
 from .network import architecture, weights
@@ -142,13 +143,15 @@ def rehearse(settings: Config) -> Finding:
     train = settings.train
     try:
         images, val_images, classes = _images(settings)
+        processes = settings.hardware.nodes * _processes(settings)
+        steps_per_epoch(images, train.batch_size, processes * train.accumulation)
         machine = libraries.start(settings.hardware, training=True)
         from .train import rehearsal  # which loads PaddlePaddle
 
         chosen = precision.choose(train.precision, machine)
         per_image = rehearsal.seconds_per_image(settings, machine, chosen, classes)
     except TwoFourError as error:
-        return Finding("time", "not known", NOTE, str(error))
+        return Finding("images", "they do not fit the configuration", PROBLEM, str(error))
     except Exception as error:  # of PaddlePaddle on a machine where much may be amiss
         return Finding("time", "not known", NOTE, f"a training step failed: {telling(error)}")
     per_image /= machine.all_processes
@@ -163,6 +166,11 @@ def rehearse(settings: Config) -> Finding:
         f"({1 / per_image:.3g} img/s in a few steps)"
     )
     return Finding("time", text)
+
+
+def _processes(settings: Config) -> int:
+    wanted = settings.hardware
+    return wanted.gpus if wanted.device == "gpu" else wanted.cpu_processes
 
 
 def _images(settings: Config) -> tuple[int, int, int]:

@@ -26,7 +26,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from .system import cli, memory
 
 ANNOUNCED_S = 5  # after this time a running job is announced; those that speak, at once
-STOPPED = "stopped; what is done is kept, and the same command goes on from there"
+STOPPED = "stopped; finished jobs are kept, and the same command goes on from there"
 VERDICT = "TWOFOUR_VERDICT"  # environment variable: file to show after a whole run
 
 # What Snakemake says about itself.
@@ -205,11 +205,14 @@ class Screen:
             )
         else:
             return False
+        words = last.removeprefix("error: ")
         if self.cause_file is None or self.stopped:
             self.write(last)
+        elif words.startswith("stopped"):  # with Ctrl-C, which ends make at once
+            self.write(words)
         else:
             with contextlib.suppress(OSError):
-                self.cause_file.write_text(last.removeprefix("error: "), encoding="utf-8")
+                self.cause_file.write_text(words.rstrip("."), encoding="utf-8")
         return True
 
     def _last_of(self, errors: Iterable[str]) -> str:
@@ -268,6 +271,13 @@ def plain(text: str, kind: str) -> str:
 
     What Snakemake and we raise ourselves needs neither type nor place; a fault in a rule does.
     """
+    if kind == "LockException":
+        return (
+            "the folder is locked, by another run or by one that was killed; if none is running, "
+            "make unlock frees it"
+        )
+    if "Traceback (most recent call last)" in text:
+        return text.strip().splitlines()[-1]
     lines = [line for line in text.splitlines() if not _PLACE.match(line)]
     if kind and kind not in _TOLD:
         lines.insert(0, text.splitlines()[0])
@@ -291,9 +301,9 @@ def _lines(log: str) -> list[str]:
 
 
 def last_message(logs: Iterable[str]) -> str:
-    """The last thing that a program said in its log, or an empty text."""
+    """The last thing that a program said in its log, without the path that it is about."""
     said = [line for log in logs for line in _messages(log)]
-    return said[-1].strip() if said else ""
+    return re.sub(r"^results/\S+: ", "", said[-1].strip()) if said else ""
 
 
 def cause(logs: Iterable[str]) -> str:

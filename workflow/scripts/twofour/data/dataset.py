@@ -217,7 +217,8 @@ def _refuse_too_many(rejected: list, total: int, limit: float, out: str) -> None
     path, reason = rejected[0]
     raise TwoFourError(
         f"{len(rejected)} of {total} files cannot be used, more than data.max_rejected "
-        f"({limit:g}) allows; the first is {path} ({reason}), all are in {out}/{REFUSED}"
+        f"({limit:g}) allows; the first is {path} ({reason}), all are in {out}/{REFUSED}; mend or "
+        "remove them, or raise it"
     )
 
 

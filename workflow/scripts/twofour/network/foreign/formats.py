@@ -108,6 +108,10 @@ def read(path: PathLike) -> File:
         arrays = readers[kind]()
     except TwoFourError:
         raise
+    except zipfile.BadZipFile as error:
+        raise TwoFourError(
+            f"{path} is not a usable weights file: it is cut short or damaged"
+        ) from error
     except Exception as error:  # a damaged file raises almost anything
         raise TwoFourError(f"{path} is not a usable weights file: {telling(error)}") from error
     return File(kind, arrays)
