@@ -160,8 +160,9 @@ class Screen:
         job.cause = cause(job.logs) or ended(mine, job) or told
         self.failed[number] = job
         if not self.stopped:
+            why = f" ({plain(told, '')})" if told else ""  # of a batch system: its time was over …
             where = f"; its log: {job.logs[0]}" if job.logs else ""
-            self.write(f"{self._span(job)} failed{where}")
+            self.write(f"{self._span(job)} failed{why}{where}")
 
     def _take(self, number: int) -> _Job | None:
         job = self.jobs.pop(number, None)
@@ -274,7 +275,7 @@ def plain(text: str, kind: str) -> str:
     if kind == "LockException":
         return (
             "the folder is locked, by another run or by one that was killed; if none is running, "
-            "make unlock frees it"
+            "make unlock (snakemake --unlock) frees it"
         )
     if "Traceback (most recent call last)" in text:
         return text.strip().splitlines()[-1]
