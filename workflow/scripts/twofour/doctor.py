@@ -143,21 +143,20 @@ def rehearse(settings: Config) -> Finding:
     train = settings.train
     try:
         images, val_images, classes = _images(settings)
-        processes = settings.hardware.nodes * _processes(settings)
-        steps_per_epoch(images, train.batch_size, processes * train.accumulation)
         machine = libraries.start(settings.hardware, training=True)
+        processes = machine.all_processes
+        steps_per_epoch(images, train.batch_size, processes * train.accumulation)
         from .train import rehearsal  # which loads PaddlePaddle
 
         chosen = precision.choose(train.precision, machine)
-        per_image = rehearsal.seconds_per_image(settings, machine, chosen, classes)
+        alone = rehearsal.seconds_per_image(settings, machine, chosen, classes)
     except TwoFourError as error:
         return Finding("images", "they do not fit the configuration", PROBLEM, str(error))
     except Exception as error:  # of PaddlePaddle on a machine where much may be amiss
         return Finding("time", "not known", NOTE, f"a training step failed: {telling(error)}")
-    per_image /= machine.all_processes
+    per_image = alone / processes  # evaluations and benchmarks are one process each
     training = estimate.training_seconds(per_image, images, val_images, train.epochs)
     work = _work(settings)
-    alone = per_image * machine.all_processes  # evaluations and benchmarks are one process each
     run = work.seconds(training, alone, val_images)
     most = work.benchmark_seconds(alone) > run / 2
     text = (
@@ -166,11 +165,6 @@ def rehearse(settings: Config) -> Finding:
         f"({1 / per_image:.3g} img/s in a few steps)"
     )
     return Finding("time", text)
-
-
-def _processes(settings: Config) -> int:
-    wanted = settings.hardware
-    return wanted.gpus if wanted.device == "gpu" else wanted.cpu_processes
 
 
 def _images(settings: Config) -> tuple[int, int, int]:

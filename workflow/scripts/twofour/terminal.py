@@ -178,8 +178,8 @@ class Screen:
                     job.cause = ended(text, job)
                     return
             self.endings.append(text)
-        elif not _CHATTER.match(plain(text, kind)):
-            self.errors.append(plain(text, kind))
+        elif not _CHATTER.match(words := plain(text, kind)):
+            self.errors.append(words)
 
     def end(self) -> bool:
         """The end of the run: its cause as the last line if it did not succeed; whether it did not.

@@ -71,44 +71,39 @@ _TORCH_PARTS = (".weight", ".bias", ".running_mean", ".running_var")
 _PADDLE_PARTS = (".weight", ".bias", "._mean", "._variance")
 
 
-def _torch(ending: str, shortcut: str) -> Callable[[Layer], str]:
+def _named(stem: str, block: str, conv: str, shortcut: str) -> Callable[[Layer], str]:
+    """The name of a layer from its parts: that of the ``stem``, or of a ``block`` and what follows.
+
+    ``block`` may have {stage} from 1, {stage0} from 0, {block} and {flat}; ``conv`` {index} from 1
+    and {index0} from 0.
+    """
+
     def name(layer: Layer) -> str:
         if layer.stage == 0:
-            return ending.format(1)
-        head = f"layer{layer.stage}.{layer.block}."
-        return head + (shortcut if layer.index is None else ending.format(layer.index + 1))
+            return stem
+        head = block.format(
+            stage=layer.stage, stage0=layer.stage - 1, block=layer.block, flat=layer.flat
+        )
+        if layer.index is None:
+            return head + shortcut
+        return head + conv.format(index=layer.index + 1, index0=layer.index)
 
     return name
+
+
+def _torch(conv: str, shortcut: str) -> Callable[[Layer], str]:
+    return _named(conv.format(index=1), "layer{stage}.{block}.", conv, shortcut)
 
 
 def _transformers(ending: str) -> Callable[[Layer], str]:
-    def name(layer: Layer) -> str:
-        if layer.stage == 0:
-            return f"embedder.embedder.{ending}"
-        head = f"encoder.stages.{layer.stage - 1}.layers.{layer.block}."
-        return head + ("shortcut." if layer.index is None else f"layer.{layer.index}.") + ending
-
-    return name
+    head = "encoder.stages.{stage0}.layers.{block}."
+    return _named(
+        f"embedder.embedder.{ending}", head, f"layer.{{index0}}.{ending}", f"shortcut.{ending}"
+    )
 
 
-def _clas(ending: str) -> Callable[[Layer], str]:
-    def name(layer: Layer) -> str:
-        if layer.stage == 0:
-            return f"stem.0.{ending}"
-        part = "short" if layer.index is None else f"conv{layer.index}"
-        return f"blocks.{layer.flat}.{part}.{ending}"
-
-    return name
-
-
-def _clas_2_0(ending: str) -> Callable[[Layer], str]:
-    def name(layer: Layer) -> str:
-        if layer.stage == 0:
-            return f"conv.{ending}"
-        part = "short" if layer.index is None else f"conv{layer.index}"
-        return f"bb_{layer.stage - 1}_{layer.block}.{part}.{ending}"
-
-    return name
+def _clas(stem: str, block: str, ending: str) -> Callable[[Layer], str]:
+    return _named(f"{stem}.{ending}", block, f"conv{{index0}}.{ending}", f"short.{ending}")
 
 
 def _static(layer: Layer) -> str:
@@ -131,16 +126,16 @@ SCHEMES = (
     Scheme(
         "torchvision or timm",
         "layer1.0.bn1.running_mean",
-        _torch("conv{}.weight", "downsample.0.weight"),
-        _torch("bn{}", "downsample.1"),
+        _torch("conv{index}.weight", "downsample.0.weight"),
+        _torch("bn{index}", "downsample.1"),
         _TORCH_PARTS,
         ("fc.weight", "fc.bias"),
     ),
     Scheme(
         "paddle.vision",
         "layer1.0.bn1._mean",
-        _torch("conv{}.weight", "downsample.0.weight"),
-        _torch("bn{}", "downsample.1"),
+        _torch("conv{index}.weight", "downsample.0.weight"),
+        _torch("bn{index}", "downsample.1"),
         _PADDLE_PARTS,
         ("fc.weight", "fc.bias"),
         outputs_first=False,
@@ -160,8 +155,8 @@ SCHEMES = (
     Scheme(
         "PaddleClas",
         "blocks.0.conv0.bn._mean",
-        _clas("conv.weight"),
-        _clas("bn"),
+        _clas("stem.0", "blocks.{flat}.", "conv.weight"),
+        _clas("stem.0", "blocks.{flat}.", "bn"),
         _PADDLE_PARTS,
         ("fc.weight", "fc.bias"),
         outputs_first=False,
@@ -169,8 +164,8 @@ SCHEMES = (
     Scheme(
         "PaddleClas 2.0",
         "bb_0_0.conv0._batch_norm._mean",
-        _clas_2_0("_conv.weight"),
-        _clas_2_0("_batch_norm"),
+        _clas("conv", "bb_{stage0}_{block}.", "_conv.weight"),
+        _clas("conv", "bb_{stage0}_{block}.", "_batch_norm"),
         _PADDLE_PARTS,
         ("out.weight", "out.bias"),
         outputs_first=False,
