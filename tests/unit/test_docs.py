@@ -15,7 +15,7 @@ DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "config" / "README.md", *DOCS]
 RULES = set(
     re.findall(
-        r"^(?:rule|checkpoint|use rule \w+ as) (\w+)\b",
+        r"^ *(?:rule|checkpoint|use rule \w+ as) (\w+)\b",
         "\n".join(path.read_text() for path in (ROOT / "workflow").rglob("*.smk")),
         re.M,
     )
@@ -72,9 +72,8 @@ def test_rules_and_programs_share_their_names():
     programs = {path.stem for path in SCRIPTS.glob("*.py")}
     trainings = {"train_dense", "train_sparse"}
     assert {("train" if rule in trainings else rule) for rule in RULES} == programs - {
-        "check_config",
-        "doctor",
-        "import_weights",
+        *("check_config", "doctor"),
+        *(command.PROGRAM_OF.get(name, name) for name in set(command.COMMANDS) - {"check"}),
     }
     assert programs == set(stages.STAGES) - {"build_for_batches"}
 

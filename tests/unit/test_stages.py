@@ -14,10 +14,13 @@ import pytest
 # These see the whole configuration.
 ALWAYS = {"check_config", "doctor", "record_provenance"}
 TRAIN = {"train"}
-INPUT = {"train", "export", "reference", "evaluate", "benchmark"}
+INPUT = {"train", "import_dense", "export", "reference", "evaluate", "benchmark"}
 CHOICE = {"permute", "prune"}
-NETWORK = {"train", "permute", "prune", "export", "reference", "import_weights"}
-MACHINE = {"train", "build", "build_for_batches", "reference", "evaluate", "benchmark"}
+NETWORK = {"train", "permute", "prune", "export", "reference", "import_weights", "import_dense"}
+MACHINE = {
+    *("train", "import_dense", "build", "build_for_batches"),
+    *("reference", "evaluate", "benchmark"),
+}
 LISTS = {"prepare_dataset"}
 DEPLOYED = {"compare", "plot", "report"}
 
@@ -45,6 +48,7 @@ KEYS = {
     "model.width": (0.25, NETWORK),
     "model.blocks": ([1, 1, 1, 2], NETWORK),
     "model.input_channels": (4, {*NETWORK, "evaluate", "benchmark"}),
+    "dense.weights": ("w.pdparams", {*TRAIN, "import_dense", "list_models"}),
     "train.epochs": (30, TRAIN),
     "train.batch_size": (4, TRAIN),
     "train.learning_rate": (0.5, TRAIN),
@@ -67,7 +71,7 @@ KEYS = {
     "sparsity.require_learnt": (False, CHOICE),
     "deploy.backends": (["paddle"], DEPLOYED),
     "deploy.precisions": (["fp32", "bf16"], DEPLOYED),
-    "evaluation.batch_size": (9, {"build_for_batches", "reference", "evaluate"}),
+    "evaluation.batch_size": (9, {"build_for_batches", "import_dense", "reference", "evaluate"}),
     "evaluation.tolerance": ({"fp32": 0.01}, {"evaluate"}),
     "benchmark.batch_sizes": ([1], {"build_for_batches", "compare"}),
     "benchmark.warmup": (2, {"benchmark"}),
@@ -103,8 +107,10 @@ def test_changed_key_is_seen_by_exactly_its_stages(key):
     assert changed == expected | ALWAYS
 
 
+# Programs that no rule runs: nothing depends on their hash.
+USERS = {"check_config", "doctor", "predict", "evaluate_folder"}
 TRAINING = {"train"}
-INFERENCE = {"train", "permute", "reference", "export"}
+INFERENCE = {"train", "import_dense", "permute", "reference", "export"}
 MODULES = {
     # plumbing, which does not affect results
     "system.progress": set(),
@@ -131,9 +137,10 @@ MODULES = {
     "train.amp": TRAINING,
     "train.recipe": TRAINING,
     "train.parallel": TRAINING,
-    "train.seen": {*TRAINING, "report"},
-    "train.metrics": {"train", "prune", "permute", "evaluate"},
-    "data.loader": {"train", "reference", "evaluate", "benchmark"},
+    "train.seen": {*TRAINING, "import_dense", "report"},
+    "train.given": {"import_dense"},
+    "train.metrics": {"train", "import_dense", "prune", "permute", "evaluate"},
+    "data.loader": {"train", "import_dense", "reference", "evaluate", "benchmark"},
     "data.images": {"prepare_dataset"},
     "data.dataset": {"prepare_dataset"},
     "data.tree": {"prepare_dataset"},
@@ -165,7 +172,7 @@ def test_changed_module_counts_for_exactly_its_stages(module):
     for name in stages.STAGES:
         program = codehash.SCRIPTS / f"{name}.py"
         roots = stages.STAGES[name].code or ((program,) if program.is_file() else ())
-        if roots and name not in ("doctor", "check_config") and module in codehash.closure(*roots):
+        if roots and name not in USERS and module in codehash.closure(*roots):
             counted.add(name)
     assert counted == MODULES[module]
 

@@ -508,3 +508,24 @@ def test_missing_gpu_stops_before_anything_runs(run):
     assert "Traceback" not in done.stderr
     assert not (run / "results" / "gpu" / "dataset").exists()
     snakemake(run, "--configfile", "gpu.yaml", "--cores", 2, "-n")
+
+
+def test_a_run_may_begin_at_a_finished_network(run):
+    """It trains no dense one, and what it makes of it is what the run made that trained it."""
+    changes = {"run": "given", "dense": {"weights": f"{RUN}/dense/model.pdparams"}}
+    sparse = "results/given/sparse/model.pdparams"
+    config = merged(yaml.safe_load((run / "config.yaml").read_text()), changes)
+    (run / "given.yaml").write_text(yaml.safe_dump(config))
+    planned_rules = planned(run, changes)
+    assert "import_dense" in planned_rules and "train_dense" not in planned_rules
+    models = "results/given/models.json"
+    snakemake(run, "--configfile", "given.yaml", "--cores", 2, sparse, models)
+    assert (run / sparse).read_bytes() == (run / RUN / "sparse" / "model.pdparams").read_bytes()
+    dense = json.loads((run / models).read_text())[0]
+    assert (dense["made"], dense["file"]) == ("given", "model.pdparams")
+
+
+def test_the_page_says_how_to_use_a_model(run):
+    page = (run / RUN / "report.html").read_text()
+    assert f"twofour predict {RUN}/deploy/sparse IMAGE" in page
+    assert "onnxruntime.InferenceSession(folder" in page

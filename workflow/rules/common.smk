@@ -76,7 +76,7 @@ os.environ.update(
 
 # Suffix of "pruned" and "sparse" in the names of models → the algorithm that it stands for.
 ALGORITHMS = models.branches(CONFIG.sparsity.algorithm)
-MODELS = models.table(CONFIG.sparsity.algorithm)
+MODELS = models.table(CONFIG.sparsity.algorithm, CONFIG.dense.weights)
 NAMES = [model.name for model in MODELS]
 TRAININGS = [model.name for model in MODELS if model.made == models.TRAINING]
 CASE_NAMES = [f"{backend}-{precision}" for backend, precision in CASES]
@@ -206,7 +206,7 @@ def announce_work():
         estimate.Work(
             dense=count_jobs("train_dense"),
             sparse=count_jobs("train_sparse"),
-            passes=count_jobs("evaluate", "reference"),
+            passes=count_jobs("import_dense", "evaluate", "reference"),
             benchmark_images=len(NAMES) * batches * sum(sizes),
             jobs=count_jobs(),
         )

@@ -1,40 +1,14 @@
 # Both trainings: one section of the configuration, one program, so that they cannot drift apart.
 # Their checkpoints are in <out>/checkpoints, which is not an output: Snakemake must not delete it.
 
-
-rule train_dense:
-    input:
-        **DATASET,
-        start=CONFIG.train.init or [],
-    output:
-        weights=f"{RESULTS}/{DENSE}/{artifacts.WEIGHTS}",
-        metrics=f"{RESULTS}/{DENSE}/{artifacts.METRICS}",
-        summary=f"{RESULTS}/{DENSE}/{artifacts.TRAINING}",
-        seen=f"{RESULTS}/{DENSE}/{artifacts.SEEN}",
-    log:
-        f"{LOGS}/train_dense.log",
-    benchmark:
-        f"{LOGS}/train_dense.tsv"
-    conda:
-        COMPUTE_CONDA
-    container:
-        COMPUTE_CONTAINER
-    threads: cores(PROCESSES)
-    resources:
-        **TRAINING,
-    params:
-        config=settings("train"),
-        code=code("train"),
-        data=subpath(input.train, parent=True),
-        start=[],  # a dense training has no pruned network to start from
-        option="",
-        out=subpath(output.weights, parent=True),
-    shell:
-        'exec sh "$TWOFOUR" --gpu train --config {params.config:q} --data {params.data:q}'
-        " --out {params.out:q} {params.option} {params.start:q} --log {log:q}"
+DENSE_NETWORK = {
+    "weights": f"{RESULTS}/{DENSE}/{artifacts.WEIGHTS}",
+    "summary": f"{RESULTS}/{DENSE}/{artifacts.TRAINING}",
+    "seen": f"{RESULTS}/{DENSE}/{artifacts.SEEN}",
+}
 
 
-use rule train_dense as train_sparse with:
+rule train_sparse:
     input:
         **DATASET,
         start=f"{RESULTS}/{PRUNED}{{algorithm}}/{artifacts.WEIGHTS}",
@@ -50,6 +24,13 @@ use rule train_dense as train_sparse with:
         f"{LOGS}/train_sparse{{algorithm}}.log",
     benchmark:
         f"{LOGS}/train_sparse{{algorithm}}.tsv"
+    conda:
+        COMPUTE_CONDA
+    container:
+        COMPUTE_CONTAINER
+    threads: cores(PROCESSES)
+    resources:
+        **TRAINING,
     params:
         config=settings("train"),
         code=code("train"),
@@ -57,3 +38,56 @@ use rule train_dense as train_sparse with:
         start=subpath(input.start, parent=True),
         option="--start",
         out=subpath(output.weights, parent=True),
+    shell:
+        'exec sh "$TWOFOUR" --gpu train --config {params.config:q} --data {params.data:q}'
+        " --out {params.out:q} {params.option} {params.start:q} --log {log:q}"
+
+
+if CONFIG.dense.weights is None:
+
+    use rule train_sparse as train_dense with:
+        input:
+            **DATASET,
+            start=CONFIG.train.init or [],
+        output:
+            **DENSE_NETWORK,
+            metrics=f"{RESULTS}/{DENSE}/{artifacts.METRICS}",
+        log:
+            f"{LOGS}/train_dense.log",
+        benchmark:
+            f"{LOGS}/train_dense.tsv"
+        params:
+            config=settings("train"),
+            code=code("train"),
+            data=subpath(input.train, parent=True),
+            start=[],  # a dense training has no pruned network to start from
+            option="",
+            out=subpath(output.weights, parent=True),
+
+else:
+
+    rule import_dense:
+        input:
+            **DATASET,
+            file=CONFIG.dense.weights,
+        output:
+            **DENSE_NETWORK,
+        log:
+            f"{LOGS}/import_dense.log",
+        benchmark:
+            f"{LOGS}/import_dense.tsv"
+        conda:
+            COMPUTE_CONDA
+        container:
+            COMPUTE_CONTAINER
+        threads: cores()
+        resources:
+            gpu=int(ON_GPU),
+        params:
+            config=settings("import_dense"),
+            code=code("import_dense"),
+            data=subpath(input.train, parent=True),
+            out=subpath(output.weights, parent=True),
+        shell:
+            'exec sh "$TWOFOUR" --gpu import_dense {input.file:q} --config {params.config:q}'
+            " --data {params.data:q} --out {params.out:q} --log {log:q}"

@@ -34,7 +34,7 @@ def main(options) -> None:
     export.require_same(network, state, out)
     with files.atomic(out / CLASSES) as temporary:
         shutil.copyfile(options.classes, temporary)
-    files.write_json(out / DESCRIPTION, export.description(network, settings.data))
+    files.write_json(out / DESCRIPTION, export.description(network, settings.data, names))
     cli.log.info("exported %s", out)
 
 

@@ -24,6 +24,8 @@ def resnet(classes=1000, **changes):
         ("resnet34", 21797672),
         ("resnet50", 25557032),
         ("resnet101", 44549160),
+        ("wide_resnet50_2", 68883240),
+        ("wide_resnet101_2", 126886696),
     ],
 )
 def test_parameter_count(name, parameters):

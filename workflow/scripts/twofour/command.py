@@ -18,9 +18,14 @@ from .system import cli
 COMMANDS = {
     "check": "judge whether the layers of model files are 2:4 sparse",
     "doctor": "compare this machine with what a configuration needs",
+    "evaluate": "measure a finished model on another folder of labelled images",
     "import": "write weights of another library as a file of ours",
+    "predict": "classify images with a finished model",
 }
-PROGRAM_OF = {"import": "import_weights"}  # subcommands whose program has another name
+PROGRAM_OF = {
+    "evaluate": "evaluate_folder",
+    "import": "import_weights",
+}  # subcommands whose program has another name
 PROGRAMS = "twofour_programs"  # the name under which the folder workflow/scripts is installed
 
 

@@ -27,10 +27,11 @@ from .system.errors import TwoFourError
 from .system.files import PathLike
 from .system.sections import Section, key
 from .system.settings import Hardware
-from .train.settings import Train
+from .train.settings import Dense, Train
 
 _PATHS = (
     ("data", "root"),
+    ("dense", "weights"),
     ("train", "init"),
     ("hardware", "environment"),
     ("hardware", "container"),
@@ -56,6 +57,7 @@ class Config(Section):
     )
     data: Data = field(default_factory=Data)
     model: Model = field(default_factory=Model)
+    dense: Dense = field(default_factory=Dense)
     train: Train = field(default_factory=Train)
     sparsity: Sparsity = field(default_factory=Sparsity)
     deploy: Deploy = field(default_factory=Deploy)
@@ -248,6 +250,14 @@ def _check_warmup(config: Config) -> None:
         )
 
 
+def _check_start(config: Config) -> None:
+    if config.dense.weights is not None and config.train.init is not None:
+        raise TwoFourError(
+            "dense.weights and train.init are both set: the first is a finished network, which is "
+            "not trained, the second a start for the training; leave out one of them"
+        )
+
+
 def _check_patterns(config: Config) -> None:
     # Known before the images are read: names and inputs do not depend on the number of classes.
     network = architecture.resnet(config.model, classes=2)
@@ -277,6 +287,7 @@ _CONSISTENCY = (
     _check_sizes,
     _check_train_size,
     _check_warmup,
+    _check_start,
     _check_patterns,
 )
 
@@ -293,9 +304,10 @@ def require_root(data: Data) -> str:
 
 def require_files(config: Config) -> None:
     """Raise TwoFourError if a file or folder that the configuration names is not there."""
-    init, hardware = config.train.init, config.hardware
-    if init is not None and not Path(init).is_file():
-        raise TwoFourError(f"train.init: there is no file {Path(init).absolute()}")
+    hardware = config.hardware
+    for name, path in (("train.init", config.train.init), ("dense.weights", config.dense.weights)):
+        if path is not None and not Path(path).is_file():
+            raise TwoFourError(f"{name}: there is no file {Path(path).absolute()}")
     environment, image = hardware.environment, hardware.container
     if environment is not None and not Path(environment, "bin", "python").is_file():
         raise TwoFourError(

@@ -134,7 +134,9 @@ def judge(facts: Facts, settings: Config, trains: bool = True) -> list[Finding]:
     if trains and not any(finding.status == PROBLEM for finding in findings):
         findings.append(_memory(facts, settings))
     if trains and settings.train.init:
-        findings.append(_initial_weights(settings))
+        findings.append(_given_weights("train.init", settings.train.init, settings))
+    if trains and settings.dense.weights:
+        findings.append(_given_weights("dense.weights", settings.dense.weights, settings))
     return findings
 
 
@@ -188,7 +190,7 @@ def _work(settings: Config) -> estimate.Work:
     sizes = settings.benchmark.batch_sizes
     batches = estimate.batches(settings.benchmark.warmup, settings.benchmark.steps)
     return estimate.Work(
-        dense=1,
+        dense=int(settings.dense.weights is None),
         sparse=algorithms,
         passes=rows * (1 + cases),
         benchmark_images=cases * rows * batches * sum(sizes),
@@ -399,15 +401,14 @@ def _machine(facts: Facts, settings: Config) -> hardware.Machine:
     return hardware.Machine("cpu", facts.cpu, 1, wanted.cpu_processes)
 
 
-def _initial_weights(settings: Config) -> Finding:
-    """Whether the weights that the training starts from fit the network."""
-    path = str(settings.train.init)
+def _given_weights(key: str, path: str, settings: Config) -> Finding:
+    """Whether the weights in the file that ``key`` names fit the network."""
     try:
         network = architecture.resnet(settings.model, CLASSES)
-        _, source = weights.fitting(path, network)
+        _, source = weights.fitting(path, network, key)
     except TwoFourError as error:
-        return Finding("train.init", path, PROBLEM, str(error).removeprefix("train.init: "))
-    return Finding("train.init", f"{path}, of {source or 'TwoFour'}")
+        return Finding(key, path, PROBLEM, str(error).removeprefix(f"{key}: "))
+    return Finding(key, f"{path}, of {source or 'TwoFour'}")
 
 
 def _memory(facts: Facts, settings: Config) -> Finding:

@@ -17,7 +17,7 @@ from .system.errors import TwoFourError
 
 DENSE, PRUNED, SPARSE = "dense", "pruned", "sparse"
 PLAIN = "mask_1d"  # the algorithm whose models have plain names
-TRAINING, PRUNING = "training", "pruning"  # how models are made
+TRAINING, PRUNING, GIVEN = "training", "pruning", "given"  # how models are made
 # Okabe and Ito's colours, which people with any kind of colour vision can tell apart.
 COLOURS = {DENSE: "#0072B2", PRUNED: "#999999", SPARSE: "#D55E00"}
 
@@ -30,7 +30,7 @@ class Model:
     is made from; ``kind`` what it is; ``made`` how; ``branch`` the algorithm that distinguishes it
     from others of its kind, "" where there is only one; ``colour`` its colour in plots;
     ``promise`` the model whose sparsity.json says which of its layers are 2:4 sparse, None where
-    none is.
+    none is; ``file`` the file that it was given in.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Model:
     branch: str
     colour: str
     promise: str | None = None
+    file: str | None = None
 
 
 def branches(algorithm: str | Sequence[str]) -> dict[str, str]:
@@ -48,9 +49,11 @@ def branches(algorithm: str | Sequence[str]) -> dict[str, str]:
     return {"" if name == PLAIN else f"/{name}": name for name in names}
 
 
-def table(algorithm: str | Sequence[str]) -> list[Model]:
-    """All models of a run with this ``sparsity.algorithm``, parents first."""
-    rows = [Model(DENSE, None, DENSE, TRAINING, "", COLOURS[DENSE])]
+def table(algorithm: str | Sequence[str], dense: str | None = None) -> list[Model]:
+    """All models of a run with this ``sparsity.algorithm`` and ``dense.weights``, parents first."""
+    made = TRAINING if dense is None else GIVEN
+    file = None if dense is None else Path(dense).name
+    rows = [Model(DENSE, None, DENSE, made, "", COLOURS[DENSE], file=file)]
     several = branches(algorithm)
     for suffix, name in several.items():
         branch, pruned = name if len(several) > 1 else "", PRUNED + suffix

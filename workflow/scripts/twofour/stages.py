@@ -49,16 +49,21 @@ STAGES: dict[str, Stage] = {
     "prepare_dataset": Stage(FILE_LISTS),
     "train": Stage(
         (
-            *("seed", *PICTURES, *AUGMENTATION, *LOADING, "model", "train"),
+            *("seed", *PICTURES, *AUGMENTATION, *LOADING, "model", "train", "dense"),
             *(*MACHINE, "hardware.gpus", "hardware.cpu_processes", "hardware.nodes"),
         ),
         code=(train.ROOT,),
+    ),
+    "import_dense": Stage(
+        ("model", "dense", *PICTURES, *LOADING, "evaluation.batch_size", *MACHINE)
     ),
     "permute": Stage(("seed", "model", "data.image_size", *CHOSEN)),
     "prune": Stage(("model", *CHOSEN)),
     "export": Stage(("model", *PICTURES, "data.exif")),
     "check": Stage(),
     "import_weights": Stage(("model",)),
+    "predict": Stage(),
+    "evaluate_folder": Stage(),
     "build": Stage(MACHINE),
     "build_for_batches": Stage((*MACHINE, "benchmark.batch_sizes", "evaluation.batch_size")),
     "reference": Stage(("model", *PICTURES, *LOADING, "evaluation.batch_size", *MACHINE)),
@@ -69,7 +74,7 @@ STAGES: dict[str, Stage] = {
             *("benchmark.warmup", "benchmark.steps", *MACHINE),
         )
     ),
-    "list_models": Stage(("sparsity.algorithm",)),
+    "list_models": Stage(("sparsity.algorithm", "dense.weights")),
     "compare": Stage(("deploy", "benchmark.batch_sizes")),
     "plot": Stage(("deploy",)),
     "record_provenance": Stage(EVERYTHING),

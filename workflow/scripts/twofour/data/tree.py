@@ -57,11 +57,11 @@ def scan(root: str, flat_val: dict[str, str] | None = None) -> list[Entry]:
             names = sorted(flat_val)
             entries += [Entry(split, flat_val[n], os.path.join(folder, n)) for n in names]
             continue
-        classes[split] = _subfolders(folder)
+        classes[split] = subfolders(folder)
         if not classes[split]:
             raise TwoFourError(_no_classes(folder, split))
         with ThreadPoolExecutor(_LISTERS) as pool:
-            listed = pool.map(_files, [folder / label for label in classes[split]])
+            listed = pool.map(files_below, [folder / label for label in classes[split]])
             for label, files in zip(classes[split], listed):
                 if not files:
                     raise TwoFourError(
@@ -107,7 +107,7 @@ def names(root: str) -> str:
         return ""
     base = str(Path(root))
     digest = hashlib.sha256()
-    for path in _files(Path(root)):
+    for path in files_below(Path(root)):
         digest.update(os.fsencode(f"{path[len(base) + 1 :]}\n"))
     return digest.hexdigest()
 
@@ -163,10 +163,10 @@ def _folder(root: str) -> Path:
 
 def _splits(base: Path) -> dict[str, Path]:
     """{split: its folder}; the only one is called ""."""
-    found = _subfolders(base)
+    found = subfolders(base)
     alike = [n for n in found if _like(_TRAIN_LIKE, n) or _like(_VAL_LIKE, n)]
     # A folder "train" or "test" of images beside others is a class (bus, car, train).
-    suspects = alike if len(alike) == len(found) else [n for n in alike if _subfolders(base / n)]
+    suspects = alike if len(alike) == len(found) else [n for n in alike if subfolders(base / n)]
     if not suspects:
         return {"": base}
     if "train" in suspects and ("val" in suspects or suspects == ["train"]):
@@ -206,7 +206,7 @@ def _no_classes(folder: Path, split: str) -> str:
 
 
 def _refuse_one_class(folder: Path, label: str) -> None:
-    inner = _subfolders(folder / label)
+    inner = subfolders(folder / label)
     hint = ""
     if len(inner) > 1:
         hint = f": if {_listed(inner[:2])} are classes, name {shown(folder / label)}"
@@ -215,7 +215,8 @@ def _refuse_one_class(folder: Path, label: str) -> None:
     )
 
 
-def _subfolders(folder: Path) -> list[str]:
+def subfolders(folder: Path) -> list[str]:
+    """Names of the folders in ``folder``, sorted, without litter."""
     try:
         with os.scandir(folder) as found:
             names = [e.name for e in found if e.is_dir() and not is_litter(e.name)]
@@ -227,7 +228,7 @@ def _subfolders(folder: Path) -> list[str]:
     return sorted(names)
 
 
-def _files(folder: Path) -> list[str]:
+def files_below(folder: Path) -> list[str]:
     """All files below ``folder``, sorted; links are followed, except in loops."""
     result = []
     seen = set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,22 +49,34 @@ def require_same(network: Architecture, state: Mapping[str, np.ndarray], out: Pa
                 raise TwoFourError(f"{name} in {path} is not the weight that was exported")
 
 
-def description(network: Architecture, data: Data) -> dict:
+def description(network: Architecture, data: Data, classes: Sequence[str]) -> dict:
     """What model.json says about an exported model: its input, how to prepare it, its output."""
     return {
         "model": network.name,
         "input": {
             "name": IMAGES,
             "shape": ["N", network.input_channels, data.image_size, data.image_size],
+            "layout": "NCHW",
             "type": "float32",
             "channels": ["red", "green", "blue", "zeros"][: network.input_channels],
+            "exif_orientation": "applied" if data.exif == "apply" else "ignored",
             "resize_shorter_side": data.resize,
+            "resized_longer_side": "in proportion, to the nearest pixel",
+            "interpolation": "bilinear",
+            "antialias": True,
             "centre_crop": data.image_size,
+            "crop_begins_at": "half of what is left out, half a pixel rounded up",
+            "scale": "values of 0 to 255 are divided by 255",
             "mean": data.mean,
             "std": data.std,
-            "exif_orientation": "applied" if data.exif == "apply" else "ignored",
+            "normalisation": "(scaled value - mean) / std of each channel; zeros stay 0",
         },
-        "output": {"shape": ["N", network.classes], "meaning": "class probabilities"},
+        "output": {
+            "name": PROBABILITIES,
+            "shape": ["N", network.classes],
+            "meaning": "class probabilities",
+        },
+        "classes": list(classes),
     }
 
 

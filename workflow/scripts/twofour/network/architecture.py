@@ -5,22 +5,35 @@ framework. :mod:`.graph` builds the PaddlePaddle graph from it.
 
 References: K. He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, table 1.
 Version 1.5 puts the stride of a bottleneck into its 3×3 convolution instead of the first 1×1.
+Wide ResNets have twice the channels inside their bottlenecks: S. Zagoruyko, N. Komodakis, "Wide
+Residual Networks", BMVC 2016, in torchvision's form.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..system.errors import TwoFourError
 from .settings import Model
 
-# name: (blocks per stage, bottleneck blocks?)
+
+class Family(NamedTuple):
+    """``blocks`` in each stage, whether they are bottlenecks, and how much wider these are."""
+
+    blocks: tuple[int, int, int, int]
+    bottleneck: bool
+    wider: int = 1
+
+
 RESNETS = {
-    "resnet18": ((2, 2, 2, 2), False),
-    "resnet34": ((3, 4, 6, 3), False),
-    "resnet50": ((3, 4, 6, 3), True),
-    "resnet101": ((3, 4, 23, 3), True),
-    "resnet152": ((3, 8, 36, 3), True),
+    "resnet18": Family((2, 2, 2, 2), False),
+    "resnet34": Family((3, 4, 6, 3), False),
+    "resnet50": Family((3, 4, 6, 3), True),
+    "resnet101": Family((3, 4, 23, 3), True),
+    "resnet152": Family((3, 8, 36, 3), True),
+    "wide_resnet50_2": Family((3, 4, 6, 3), True, 2),
+    "wide_resnet101_2": Family((3, 4, 23, 3), True, 2),
 }
 STAGE_CHANNELS = (64, 128, 256, 512)
 EXPANSION = 4  # output channels of a bottleneck over the channels of its 3×3 convolution
@@ -146,8 +159,8 @@ def resnet(model: Model, classes: int) -> Architecture:
 
     ``classes`` is the number of outputs. Raises TwoFourError for a network that cannot be built.
     """
-    default_blocks, bottleneck = RESNETS[model.name]
-    counts = tuple(model.blocks or default_blocks)
+    family = RESNETS[model.name]
+    counts = tuple(model.blocks or family.blocks)
     channels = [_scaled(c, model.width) for c in STAGE_CHANNELS]
     if classes < 2:
         raise TwoFourError(f"a classifier needs at least 2 classes, not {classes}")
@@ -156,16 +169,17 @@ def resnet(model: Model, classes: int) -> Architecture:
     blocks: list[Block] = []
     inputs = stem.outputs
     for stage, (width, count) in enumerate(zip(channels, counts), start=1):
-        outputs = width * EXPANSION if bottleneck else width
+        outputs = width * EXPANSION if family.bottleneck else width
+        inner = width * family.wider
         for index in range(count):
             prefix = f"layer{stage}.{index}"
             stride = 2 if index == 0 and stage > 1 else 1
             convs: tuple[Conv, ...]
-            if bottleneck:
+            if family.bottleneck:
                 convs = (
-                    Conv(f"{prefix}.conv1", inputs, width, kernel=1),
-                    Conv(f"{prefix}.conv2", width, width, kernel=3, stride=stride),
-                    Conv(f"{prefix}.conv3", width, outputs, kernel=1),
+                    Conv(f"{prefix}.conv1", inputs, inner, kernel=1),
+                    Conv(f"{prefix}.conv2", inner, inner, kernel=3, stride=stride),
+                    Conv(f"{prefix}.conv3", inner, outputs, kernel=1),
                 )
             else:
                 convs = (

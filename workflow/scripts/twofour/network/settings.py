@@ -12,10 +12,18 @@ from ..system.sections import Section, key
 class Model(Section):
     """Which network."""
 
-    name: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = key(
+    name: Literal[
+        "resnet18",
+        "resnet34",
+        "resnet50",
+        "resnet101",
+        "resnet152",
+        "wide_resnet50_2",
+        "wide_resnet101_2",
+    ] = key(
         "resnet50",
         "the network; resnet50 and deeper have bottleneck blocks with the stride in the 3×3 "
-        "convolution (v1.5)",
+        "convolution (v1.5), wide ones with twice the channels inside",
     )
     width: float = key(
         1.0,

@@ -60,7 +60,7 @@ def require_shapes(
 
 def initial(path: PathLike, network: Architecture) -> dict[str, np.ndarray]:
     """What a training loads from the file ``path``, as :func:`fitting` says; logs what it is."""
-    found, source = fitting(path, network)
+    found, source = fitting(path, network, "train.init")
     if CLASSIFIER not in found:
         log.info("train.init: %s is for other classes, so the classifier is reinitialised", path)
     if source:
@@ -68,8 +68,24 @@ def initial(path: PathLike, network: Architecture) -> dict[str, np.ndarray]:
     return found
 
 
-def fitting(path: PathLike, network: Architecture) -> tuple[dict[str, np.ndarray], str]:
+def finished(path: PathLike, network: Architecture) -> tuple[dict[str, np.ndarray], str]:
+    """The whole state of ``network`` in the file ``path``, and who wrote it ("" if we did).
+
+    As :func:`fitting`, but the classifier must be for the classes of ``network``, too.
+    """
+    found, source = fitting(path, network, "dense.weights")
+    if CLASSIFIER not in found:
+        raise TwoFourError(
+            f"dense.weights: {path} is no finished network for these {network.classes} classes, "
+            "since its classifier is missing or for others; name it in train.init to train it"
+        )
+    return found, source
+
+
+def fitting(path: PathLike, network: Architecture, key: str) -> tuple[dict[str, np.ndarray], str]:
     """The state of ``network`` in the file ``path``, and who wrote it ("" if we did).
+
+    ``key`` of the configuration names it.
 
     The file may be ours or another library's (:mod:`.foreign`). A stem for 3 channels gets a fourth
     of zeros where the network has one, and the other way round, which changes nothing, since the
@@ -86,7 +102,7 @@ def fitting(path: PathLike, network: Architecture) -> tuple[dict[str, np.ndarray
         for name in (CLASSIFIER, CLASSIFIER_BIAS):
             shapes.pop(name)
             found.pop(name, None)
-    require_shapes(found, shapes, f"train.init: {path}")
+    require_shapes(found, shapes, f"{key}: {path}")
     return found, source
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ..artifacts import EVALUATION, SPARSITY, SPEED, WEIGHTS
-from ..models import DENSE, PRUNED, SPARSE, Model, of_kind
+from ..models import DENSE, GIVEN, PRUNED, SPARSE, Model, of_kind
 from ..network import weights
 from ..sparse import pattern
 from ..system.errors import TwoFourError
@@ -46,6 +46,7 @@ COLUMNS = [
     "device_speedup",
     "sparse_kernels",
     "note",
+    "made",
 ]
 NOISE = 0.02  # a speed-up within 2 % of 1 is not reported as one, however steady it looks
 
@@ -102,7 +103,7 @@ def build(
                 speed = read_json(results / SPEED.format(**which, batch_size=batch_size))
                 case = (backend, precision, batch_size, model.name)
                 rounds[case] = speed["synthetic"]["rounds_img_s"]
-                rows.append(_row(model.name, densities[model.name], accuracy, speed))
+                rows.append(_row(model, densities[model.name], accuracy, speed))
     frame = pd.DataFrame(rows)
     dense = frame[frame["model"] == DENSE].set_index(CASE)
     for index, row in frame.iterrows():
@@ -116,10 +117,10 @@ def build(
     return Table(frame[COLUMNS], models)
 
 
-def _row(model: str, density: float | None, accuracy: Mapping, speed: Mapping) -> dict:
+def _row(model: Model, density: float | None, accuracy: Mapping, speed: Mapping) -> dict:
     latency = speed["synthetic"]["latency_ms"]
     return {
-        "model": model,
+        "model": model.name,
         "backend": accuracy["backend"],
         "precision": accuracy["precision"],
         "device": speed["device_name"],
@@ -135,6 +136,7 @@ def _row(model: str, density: float | None, accuracy: Mapping, speed: Mapping) -
         "device_img_s": speed["synthetic"].get("device", {}).get("throughput_img_s", np.nan),
         "sparse_kernels": speed["sparse_kernels"],
         "note": speed["note"] or None,
+        "made": _made(model),
     }
 
 
@@ -148,6 +150,11 @@ def _density(results: Path, model: Model, models: Sequence[Model]) -> float | No
     layers = read_json(results / same[0].name / SPARSITY)["layers"]
     sparse = [layer["name"] for layer in layers if layer["sparse"]]
     return pattern.density(weights.load(results / model.name / WEIGHTS), sparse)
+
+
+def _made(model: Model) -> str:
+    """How a model was made, for the table: "training", or "given in" a file."""
+    return f"given in {model.file}" if model.made == GIVEN else model.made
 
 
 def read(path: Path, models: Sequence[Model]) -> Table:
@@ -207,6 +214,7 @@ def notes(table: Table) -> list[str]:
             f"{_list(list(rows['backend']))}: {note}."
             for note, rows in noted.groupby("note", sort=False)
         ),
+        *_given_words(table),
         *([f"{_list(plain)}: by {table.branch(plain[0])}."] if plain else []),
         "drop: points of top-1 below the dense model in the same backend and precision. "
         "speed-up: img/s over those of the dense model in the same backend, precision and batch "
@@ -226,6 +234,12 @@ def markdown(table: Table, text: str) -> str:
     devices = ", ".join(sorted(table.frame["device"].unique()))
     below = "\n\n".join([f"Measured on {devices}.", *notes(table)])
     return f"# Dense and 2:4 sparse\n\n{text}\n\n{body}\n\n{below}\n"
+
+
+def _given_words(table: Table) -> list[str]:
+    """A sentence for each model that was not made in this run: where it comes from."""
+    given = [model for model in table.models if model.made == GIVEN]
+    return [f"{m.name}: the finished network in {m.file}, not trained in this run." for m in given]
 
 
 _BRIEF = ("model", "top1", "top1_drop", "throughput_img_s", "speedup", "size_mb")
@@ -248,9 +262,9 @@ def verdict(table: Table, text: str, page: Path) -> str:
         for line in lines
     ]
     where = f"{case['backend']} {case['precision']} at batch {case['batch_size']}, the fastest:"
-    return "\n".join(
-        ["", textwrap.fill(text, _WIDTH), "", where, *body, "", f"Everything else: {page}", ""]
-    )
+    below = [textwrap.fill(line, _WIDTH) for line in _given_words(table)]
+    page_line = f"Everything else: {page}"
+    return "\n".join(["", textwrap.fill(text, _WIDTH), "", where, *body, *below, "", page_line, ""])
 
 
 def words(table: Table) -> str:
@@ -262,15 +276,16 @@ def _accuracy_words(table: Table) -> list[str]:
     """A sentence for each pruned and retrained pair, the same ones of several backends joined."""
     where: dict[str, list[str]] = {}
     accuracy = table.frame.drop_duplicates(["model", "backend", "precision"])
+    (dense,) = of_kind(table.models, DENSE)
     for (backend, precision), group in accuracy.groupby(["backend", "precision"], sort=False):
         rows = group.set_index("model")
         for model in of_kind(table.models, SPARSE):
-            outcome = _accuracy_outcome(rows, model)
+            outcome = _accuracy_outcome(rows, model, dense)
             where.setdefault(outcome, []).append(f"{backend} {precision}")
     return [f"In {_list(list(dict.fromkeys(w)))}, {outcome}" for outcome, w in where.items()]
 
 
-def _accuracy_outcome(rows: pd.DataFrame, model: Model) -> str:
+def _accuracy_outcome(rows: pd.DataFrame, model: Model, dense: Model) -> str:
     sparse = rows.loc[model.name]
     drop, images = sparse["top1_drop"], int(sparse["images"])
     count = round(abs(drop) * images / 100)
@@ -280,9 +295,12 @@ def _accuracy_outcome(rows: pd.DataFrame, model: Model) -> str:
         direction = "below" if drop > 0 else "above"
         outcome = f"{abs(drop):.2f} points {direction} the dense model ({count} of {images} images)"
     by = f" by {model.branch}" if model.branch else ""
+    retraining = "retraining with the same hyper-parameters"
+    if dense.made == GIVEN:
+        retraining = f"retraining it from the dense weights in {dense.file}"
     return (
         f"pruning alone{by} took top-1 from {rows.loc[DENSE, 'top1']:.2f} % to "
-        f"{rows.loc[model.parent, 'top1']:.2f} %; retraining with the same hyper-parameters "
+        f"{rows.loc[model.parent, 'top1']:.2f} %; {retraining} "
         f"brought the 2:4 sparse model to {sparse['top1']:.2f} %, {outcome}."
     )
 

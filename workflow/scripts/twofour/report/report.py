@@ -9,8 +9,18 @@ from pathlib import Path
 import jinja2
 import yaml
 
-from ..artifacts import BUILT, COMPARISON, DATASET, PLOT, PROVENANCE, SPARSITY, TRAINING
+from ..artifacts import (
+    BUILT,
+    COMPARISON,
+    DATASET,
+    DESCRIPTION,
+    PLOT,
+    PROVENANCE,
+    SPARSITY,
+    TRAINING,
+)
 from ..data import findings
+from ..deploy import snippet
 from ..models import DENSE, PRUNED, SPARSE, Model, of_kind
 from ..system.files import read_json, read_text
 from ..train import seen
@@ -57,9 +67,16 @@ def render(results: Path, models: Sequence[Model], cases: Sequence[tuple[str, st
         dataset=dataset,
         warnings=[*findings.warnings(dataset), *_known(dense)],
         dense=dense,
+        use=_use(results, models),
         config=yaml.safe_dump(provenance["config"], sort_keys=False, allow_unicode=True),
         provenance=provenance,
     )
+
+
+def _use(results: Path, models: Sequence[Model]) -> dict[str, str]:
+    """The folder of the first sparse model, and lines of Python that classify an image with it."""
+    folder = f"{results.as_posix()}/deploy/{of_kind(models, SPARSE)[0].name}"
+    return {"folder": folder, "lines": snippet.text(read_json(Path(folder) / DESCRIPTION), folder)}
 
 
 def _sparsity_words(report: dict) -> str:
@@ -85,7 +102,8 @@ def _known(training: dict) -> list[str]:
     known, total = training["known_val_images"], training["val_images"]
     if known is None:
         return [
-            "nothing says whether the weights in train.init have been trained on validation images"
+            "nothing says whether the weights that the run began with have been trained on "
+            "validation images"
         ]
     return [seen.sentence(known, total)] if known else []
 

@@ -76,9 +76,16 @@ def chance_top1(labels: np.ndarray) -> float:
 def require_learnt(summary: dict, path: str) -> None:
     """Raise TwoFourError if a training's summary, read from ``path``, is no better than chance."""
     if summary["top1"] <= summary["chance_top1"]:
+        what, remedy = "the dense network did not learn", "change the training"
+        if given := summary.get("given"):
+            what = f"the network in {given['file']} does not know these images"
+            remedy = (
+                "see whether its classes are in another order and whether data.mean, data.std, "
+                "data.image_size and data.resize are those that it was trained with"
+            )
         raise TwoFourError(
-            f"the dense network did not learn: top-1 is {summary['top1']:.2f} % ({path}), and up "
-            f"to {summary['chance_top1']:.2f} % may be chance with these "
-            f"{summary['val_images']} validation images; change the training, or set "
+            f"{what}: top-1 is {summary['top1']:.2f} % ({path}), and up to "
+            f"{summary['chance_top1']:.2f} % may be chance with these "
+            f"{summary['val_images']} validation images; {remedy}, or set "
             "sparsity.require_learnt to false to prune it anyway"
         )

@@ -14,7 +14,7 @@ from ..network.settings import Model
 from ..system.hardware import Machine
 from ..system.settings import Hardware
 from .parallel import Group
-from .settings import Train
+from .settings import Dense, Train
 
 
 class Settings(Protocol):
@@ -26,6 +26,8 @@ class Settings(Protocol):
     def data(self) -> Data: ...
     @property
     def model(self) -> Model: ...
+    @property
+    def dense(self) -> Dense: ...
     @property
     def train(self) -> Train: ...
     @property

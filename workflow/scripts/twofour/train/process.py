@@ -28,7 +28,8 @@ def train(
     else:
         start = begin.from_weights(settings.train.init, network)
     identity = {"code": codehash.digest(ROOT), "dataset": dataset.content, **start.identity}
-    images, before = lists.digests(data), seen.by(settings.train.init)
+    began = settings.dense.weights or settings.train.init
+    images, before = lists.digests(data), seen.by(began)
     known = seen.count(images["val"], before)
     start = Start(start.weights, start.masks, identity, known)
     chosen = precision.choose(settings.train.precision, machine)
@@ -40,7 +41,7 @@ def train(
     sections = (settings.seed, settings.data, settings.model, settings.train)
     plan = Plan(*sections, network, machine, chosen, group)
     if group.rank == 0:
-        seen.tell(known, len(images["val"]), settings.train.init)
+        seen.tell(known, len(images["val"]), began)
     summary = loop.train(plan, dataset, start, out)
     if summary is None:
         return None

@@ -1,7 +1,7 @@
 """Which images weights have been trained on.
 
-Each training leaves a record of them beside its weights. A later one that starts from these weights
-can then tell how many of its validation images are no test of what it has learnt.
+Each training leaves a record of them beside its weights. A later run that begins with these weights
+can then tell how many of its validation images are no test of what they have learnt.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ def by(weights: str | None) -> np.ndarray | None:
     try:
         return np.load(path, allow_pickle=False).view("V16").ravel()
     except (OSError, ValueError, EOFError) as error:
-        raise TwoFourError(f"cannot read {path}, the record of the images of train.init") from error
+        raise TwoFourError(
+            f"cannot read {path}, the record of the images that {weights} was trained on"
+        ) from error
 
 
 def count(validation: np.ndarray, seen: np.ndarray | None) -> int | None:
@@ -48,11 +50,11 @@ def count(validation: np.ndarray, seen: np.ndarray | None) -> int | None:
 
 
 def tell(known: int | None, total: int, weights: str | None) -> None:
-    """Log how many of the ``total`` validation images the ``weights`` of train.init know."""
+    """Log how many of the ``total`` validation images are known to a run's first ``weights``."""
     if known is None:
         log.info(
-            "no complete record (%s) lies beside %s (train.init), so it is not known whether it "
-            "has been trained on validation images",
+            "no complete record (%s) lies beside %s, so it is not known whether it has been "
+            "trained on validation images",
             SEEN,
             weights,
         )
@@ -63,8 +65,8 @@ def tell(known: int | None, total: int, weights: str | None) -> None:
 def sentence(known: int, total: int) -> str:
     """What it means that this many of the ``total`` validation images were ``known``."""
     return (
-        f"{known} of the {total} validation images were training images of the weights in "
-        "train.init, so the accuracy is too high; validate on the images that those were "
+        f"{known} of the {total} validation images were training images of the weights that the "
+        "run began with, so the accuracy is too high; validate on the images that those were "
         "validated on"
     )
 

@@ -1,4 +1,7 @@
-"""The section ``train`` of the configuration. Its defaults are the published ResNet50 recipe."""
+"""The sections ``dense`` and ``train`` of the configuration.
+
+The defaults of ``train`` are the published ResNet50 recipe.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..system.sections import Section, key
+
+
+@dataclass(frozen=True, repr=False)
+class Dense(Section):
+    """Where the dense network comes from."""
+
+    weights: str | None = key(
+        None,
+        "file with a finished network, of any kind that train.init takes, which is evaluated, "
+        "pruned and retrained as it is; null to train one",
+        decides=False,
+    )
 
 
 @dataclass(frozen=True, repr=False)

@@ -215,7 +215,9 @@ def require_v1_5(path: PathLike) -> None:
     if not isinstance(given, dict):
         return
     kind = str(given.get("architecture", ""))  # of timm's files
-    if kind and not re.fullmatch(r"(resnet|tv_resnet)(18|34|50|101|152)(\..*)?", kind):
+    if kind and not re.fullmatch(
+        r"((tv_)?resnet(18|34|50|101|152)|wide_resnet(50|101)_2)(\..*)?", kind
+    ):
         raise TwoFourError(f"{path} is a {kind}, as {beside} says, and no plain ResNet v1.5")
     if given.get("model_type") != "resnet":
         return
