@@ -13,12 +13,13 @@ import pytest
 
 # These see the whole configuration.
 ALWAYS = {"check_config", "doctor", "record_provenance"}
-TRAIN = {"train"}
-INPUT = {"train", "import_dense", "export", "reference", "evaluate", "benchmark"}
+TRAIN = {"train", "train_sparse"}
+INPUT = {*TRAIN, "import_dense", "export", "reference", "evaluate", "benchmark"}
 CHOICE = {"permute", "prune"}
-NETWORK = {"train", "permute", "prune", "export", "reference", "import_weights", "import_dense"}
+NETWORK = {*TRAIN, "permute", "prune", "export", "reference", "import_weights", "import_dense"}
 MACHINE = {
-    *("train", "import_dense", "build", "build_for_batches"),
+    *TRAIN,
+    *("import_dense", "build", "build_for_batches"),
     *("reference", "evaluate", "benchmark"),
 }
 LISTS = {"prepare_dataset"}
@@ -26,7 +27,7 @@ DEPLOYED = {"compare", "plot", "report"}
 
 KEYS = {
     "run": ("other", set()),  # changes only the folder
-    "seed": (7, {"train", "permute"}),
+    "seed": (7, {*TRAIN, "permute"}),
     "data.source": ("ilsvrc2012", LISTS),
     "data.root": ("elsewhere", {*LISTS, "unpack_imagenet"}),
     "data.val_fraction": (0.3, LISTS),
@@ -42,6 +43,9 @@ KEYS = {
     "data.crop_area": ([0.7, 1.0], TRAIN),
     "data.crop_ratio": ([1.0, 1.0], TRAIN),
     "data.flip": (False, TRAIN),
+    "data.augment": ("randaugment", TRAIN),
+    "data.augment_operations": (3, TRAIN),
+    "data.augment_magnitude": (5, TRAIN),
     "data.mean": ([0.5, 0.5, 0.5], INPUT),
     "data.std": ([0.5, 0.5, 0.5], INPUT),
     "model.name": ("resnet101", NETWORK),
@@ -63,6 +67,17 @@ KEYS = {
     "train.accumulation": (2, TRAIN),
     "train.ema": (0.99, TRAIN),
     "train.init": ("weights.pdparams", TRAIN),
+    "train.head_factor": (10, TRAIN),
+    "train.freeze_stem": (True, TRAIN),
+    "train.keep": ("best", {*TRAIN, "list_models"}),
+    "train.patience": (3, TRAIN),
+    "train.sampling": ("balanced", TRAIN),
+    "train.class_weights": ("auto", TRAIN),
+    "train.mixup": (0.2, TRAIN),
+    "train.cutmix": (1, TRAIN),
+    "train.distill": (0.5, {"train_sparse", "list_models"}),
+    "train.distill_temperature": (2, {"train_sparse"}),
+    "train.tensorboard": (True, TRAIN),
     "train.checkpoint_minutes": (1, TRAIN),
     "sparsity.algorithm": ("mask_2d_best", {"list_models"}),
     "sparsity.include": (["layer*"], CHOICE),
@@ -101,16 +116,19 @@ def test_the_table_knows_every_key():
 def test_changed_key_is_seen_by_exactly_its_stages(key):
     value, expected = KEYS[key]
     section, _, name = key.partition(".")
-    before = config.validated({})
-    after = config.validated({section: {name: value}} if name else {section: value})
+    # A frozen stem needs weights, whatever they are.
+    start = {"train": {"init": "w.pdparams"}} if key == "train.freeze_stem" else {}
+    before = config.validated(start)
+    given = {section: {name: value, **start.get(section, {})}} if name else {section: value}
+    after = config.validated({**start, **given})
     changed = {s for s in stages.STAGES if stages.settings(s, before) != stages.settings(s, after)}
     assert changed == expected | ALWAYS
 
 
 # Programs that no rule runs: nothing depends on their hash.
 USERS = {"check_config", "doctor", "predict", "evaluate_folder"}
-TRAINING = {"train"}
-INFERENCE = {"train", "import_dense", "permute", "reference", "export"}
+TRAINING = {"train", "train_sparse"}
+INFERENCE = {*TRAINING, "import_dense", "permute", "reference", "export"}
 MODULES = {
     # plumbing, which does not affect results
     "system.progress": set(),
@@ -130,6 +148,10 @@ MODULES = {
     "config": set(),
     "stages": set(),
     # what affects results
+    "train.board": set(),
+    "train.best": TRAINING,
+    "train.balance": TRAINING,
+    "train.mixing": TRAINING,
     "train.loop": TRAINING,
     "train.state": TRAINING,
     "train.updater": TRAINING,
@@ -139,8 +161,8 @@ MODULES = {
     "train.parallel": TRAINING,
     "train.seen": {*TRAINING, "import_dense", "report"},
     "train.given": {"import_dense"},
-    "train.metrics": {"train", "import_dense", "prune", "permute", "evaluate"},
-    "data.loader": {"train", "import_dense", "reference", "evaluate", "benchmark"},
+    "train.metrics": {*TRAINING, "import_dense", "prune", "permute", "evaluate"},
+    "data.loader": {*TRAINING, "import_dense", "reference", "evaluate", "benchmark"},
     "data.images": {"prepare_dataset"},
     "data.dataset": {"prepare_dataset"},
     "data.tree": {"prepare_dataset"},
@@ -150,7 +172,7 @@ MODULES = {
     "data.imagenet": {"unpack_imagenet"},
     "data.digits": {"make_digits"},
     "network.inference": INFERENCE,
-    "sparse.masks": {"train", "prune", "permute"},
+    "sparse.masks": {*TRAINING, "prune", "permute"},
     "sparse.permute": {"permute"},
     "sparse.check": {"check"},
     "deploy.export": {"export"},

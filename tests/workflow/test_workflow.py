@@ -529,3 +529,10 @@ def test_the_page_says_how_to_use_a_model(run):
     page = (run / RUN / "report.html").read_text()
     assert f"twofour predict {RUN}/deploy/sparse IMAGE" in page
     assert "onnxruntime.InferenceSession(folder" in page
+
+
+def test_distillation_concerns_the_sparse_training_alone(run):
+    """And what follows from it: a dense network that exists stays as it is."""
+    found = planned(run, {"train": {"distill": 0.5}})
+    assert {"train_sparse", "list_models", "compare"} <= found
+    assert not {"train_dense", "prune", "permute"} & found

@@ -76,7 +76,7 @@ os.environ.update(
 
 # Suffix of "pruned" and "sparse" in the names of models → the algorithm that it stands for.
 ALGORITHMS = models.branches(CONFIG.sparsity.algorithm)
-MODELS = models.table(CONFIG.sparsity.algorithm, CONFIG.dense.weights)
+MODELS = models.of_run(CONFIG)
 NAMES = [model.name for model in MODELS]
 TRAININGS = [model.name for model in MODELS if model.made == models.TRAINING]
 CASE_NAMES = [f"{backend}-{precision}" for backend, precision in CASES]

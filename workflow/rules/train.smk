@@ -14,6 +14,7 @@ rule train_sparse:
         start=f"{RESULTS}/{PRUNED}{{algorithm}}/{artifacts.WEIGHTS}",
         masks=f"{RESULTS}/{PRUNED}{{algorithm}}/{artifacts.MASKS}",
         sparsity=f"{RESULTS}/{PRUNED}{{algorithm}}/{artifacts.SPARSITY}",
+        teacher=DENSE_NETWORK["weights"] if CONFIG.train.distill else [],
     output:
         weights=f"{RESULTS}/{SPARSE}{{algorithm}}/{artifacts.WEIGHTS}",
         metrics=f"{RESULTS}/{SPARSE}{{algorithm}}/{artifacts.METRICS}",
@@ -32,15 +33,16 @@ rule train_sparse:
     resources:
         **TRAINING,
     params:
-        config=settings("train"),
+        config=settings("train_sparse"),
         code=code("train"),
         data=subpath(input.train, parent=True),
         start=subpath(input.start, parent=True),
         option="--start",
+        teacher=lambda wildcards, input: ["--teacher", input.teacher] if input.teacher else [],
         out=subpath(output.weights, parent=True),
     shell:
         'exec sh "$TWOFOUR" --gpu train --config {params.config:q} --data {params.data:q}'
-        " --out {params.out:q} {params.option} {params.start:q} --log {log:q}"
+        " --out {params.out:q} {params.option} {params.start:q} {params.teacher:q} --log {log:q}"
 
 
 if CONFIG.dense.weights is None:
@@ -62,6 +64,7 @@ if CONFIG.dense.weights is None:
             data=subpath(input.train, parent=True),
             start=[],  # a dense training has no pruned network to start from
             option="",
+            teacher=[],
             out=subpath(output.weights, parent=True),
 
 else:

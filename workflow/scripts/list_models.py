@@ -11,7 +11,7 @@ def main(options) -> None:
     from twofour import stages
 
     settings = stages.load(options.config, "list_models")
-    table = models.table(settings.sparsity.algorithm, settings.dense.weights)
+    table = models.of_run(settings)
     models.write(options.out, table)
     cli.log.info("models: %s", ", ".join(model.name for model in table))
 

@@ -17,7 +17,8 @@ def main(options) -> int | None:
     from twofour import stages
     from twofour.train import run
 
-    return run.run(stages.load(options.config, "train"), options, Path(__file__))
+    stage = "train_sparse" if options.start else "train"
+    return run.run(stages.load(options.config, stage), options, Path(__file__))
 
 
 def arguments(parser) -> None:
@@ -27,6 +28,11 @@ def arguments(parser) -> None:
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
         "--start", metavar="DIR", help="the pruning stage's artifacts; makes the training sparse"
+    )
+    parser.add_argument(
+        "--teacher",
+        metavar="FILE",
+        help="dense model.pdparams, for a sparse training to learn from",
     )
 
 

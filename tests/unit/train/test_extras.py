@@ -141,8 +141,12 @@ def test_training_below_the_size_of_the_evaluation(prepared, dense, tmp_path):
 # --- all of it, resumed ---
 
 ALL = {
-    "train": {"epochs": 8, "batch_size": 4, "accumulation": 2, "ema": 0.95},
-    "data": {"train_size": [[1, 24], [4, 28], [7, 32]]},
+    "train": {
+        **{"epochs": 8, "batch_size": 4, "accumulation": 2, "ema": 0.95},
+        **{"mixup": 0.2, "cutmix": 1, "keep": "best", "head_factor": 3, "class_weights": "auto"},
+        **{"sampling": "balanced"},
+    },
+    "data": {"train_size": [[1, 24], [4, 28], [7, 32]], "augment": "randaugment"},
 }
 
 

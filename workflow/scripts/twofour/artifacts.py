@@ -24,9 +24,11 @@ IMAGENET = "imagenet.json"
 
 # Each model: <model>/<name>
 WEIGHTS = "model.pdparams"
+LAST_WEIGHTS = "last.pdparams"  # of the last epoch, where the best one is kept
 METRICS = "metrics.csv"
 TRAINING = "train.json"
 SEEN = "seen.npy"  # digests of the images it was trained on
+TENSORBOARD = "tensorboard"  # a folder of event files, not an output either
 MASKS = "masks.npz"
 SPARSITY = "sparsity.json"
 PERMUTATION = "permutation.json"

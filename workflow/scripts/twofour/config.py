@@ -175,7 +175,10 @@ def _plain_numbers(value: Any, key: str) -> Any:
         raise TwoFourError(f"{key} is {value}, but must be a finite number")
     prefix = f"{key}." if key else ""
     if isinstance(value, Mapping):
-        return {name: _plain_numbers(child, f"{prefix}{name}") for name, child in value.items()}
+        # A class may be called 7, which YAML reads as a number.
+        return {
+            str(name): _plain_numbers(child, f"{prefix}{name}") for name, child in value.items()
+        }
     if isinstance(value, list):
         return [_plain_numbers(child, f"{prefix}{index}") for index, child in enumerate(value)]
     return value
@@ -258,6 +261,19 @@ def _check_start(config: Config) -> None:
         )
 
 
+def _check_training(config: Config) -> None:
+    train = config.train
+    if train.freeze_stem and train.init is None and config.dense.weights is None:
+        raise TwoFourError(
+            "train.freeze_stem is true, but a stem of random weights must be trained: name "
+            "pretrained ones in train.init, or set it to false"
+        )
+    if train.distill and train.precision == "pure_fp16":
+        raise TwoFourError(
+            "train.distill does not work with train.precision pure_fp16; take amp_fp16 or amp_bf16"
+        )
+
+
 def _check_patterns(config: Config) -> None:
     # Known before the images are read: names and inputs do not depend on the number of classes.
     network = architecture.resnet(config.model, classes=2)
@@ -288,6 +304,7 @@ _CONSISTENCY = (
     _check_train_size,
     _check_warmup,
     _check_start,
+    _check_training,
     _check_patterns,
 )
 

@@ -421,7 +421,8 @@ def _memory(facts: Facts, settings: Config) -> Finding:
     network = architecture.resnet(settings.model, CLASSES)
     text = "not known" if free is None else f"{free / 1e9:.1f} GB free"
     try:
-        needed = footprint.require(settings, network, machine, chosen, free)
+        taught = settings.train.distill > 0
+        needed = footprint.require(settings, network, machine, chosen, free, taught)
     except TwoFourError as error:
         return Finding("memory", text, PROBLEM, str(error))
     return Finding("memory", f"{text}, of which a training takes about {needed / 1e9:.1f} GB")

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from .system import files
 from .system.errors import TwoFourError
@@ -18,6 +19,8 @@ from .system.errors import TwoFourError
 DENSE, PRUNED, SPARSE = "dense", "pruned", "sparse"
 PLAIN = "mask_1d"  # the algorithm whose models have plain names
 TRAINING, PRUNING, GIVEN = "training", "pruning", "given"  # how models are made
+_DISTILLED = "retrained to match the probabilities of the dense model, too (distillation)"
+_BEST = "the epoch that is best on the validation images, so that its accuracy is a little too high"
 # Okabe and Ito's colours, which people with any kind of colour vision can tell apart.
 COLOURS = {DENSE: "#0072B2", PRUNED: "#999999", SPARSE: "#D55E00"}
 
@@ -30,7 +33,8 @@ class Model:
     is made from; ``kind`` what it is; ``made`` how; ``branch`` the algorithm that distinguishes it
     from others of its kind, "" where there is only one; ``colour`` its colour in plots;
     ``promise`` the model whose sparsity.json says which of its layers are 2:4 sparse, None where
-    none is; ``file`` the file that it was given in.
+    none is; ``file`` the file that it was given in; ``note`` what the reader of its figures must
+    know, a sentence or "".
     """
 
     name: str
@@ -41,6 +45,12 @@ class Model:
     colour: str
     promise: str | None = None
     file: str | None = None
+    note: str = ""
+
+    @property
+    def distilled(self) -> bool:
+        """Whether it also learnt from the dense model."""
+        return _DISTILLED in self.note
 
 
 def branches(algorithm: str | Sequence[str]) -> dict[str, str]:
@@ -49,19 +59,43 @@ def branches(algorithm: str | Sequence[str]) -> dict[str, str]:
     return {"" if name == PLAIN else f"/{name}": name for name in names}
 
 
-def table(algorithm: str | Sequence[str], dense: str | None = None) -> list[Model]:
-    """All models of a run with this ``sparsity.algorithm`` and ``dense.weights``, parents first."""
-    made = TRAINING if dense is None else GIVEN
-    file = None if dense is None else Path(dense).name
-    rows = [Model(DENSE, None, DENSE, made, "", COLOURS[DENSE], file=file)]
+def table(
+    algorithm: str | Sequence[str],
+    dense: str | None = None,
+    distilled: bool = False,
+    best_epoch: bool = False,
+) -> list[Model]:
+    """All models of a run, parents first.
+
+    By ``sparsity.algorithm``, ``dense.weights``, and whether the sparse networks also learn from
+    the dense one (``train.distill``) and the best epoch is kept (``train.keep``).
+    """
+    made, file, note = TRAINING, None, _BEST if best_epoch else ""
+    if dense is not None:
+        made, file = GIVEN, Path(dense).name
+        note = f"the finished network in {file}, not trained in this run"
+    rows = [Model(DENSE, None, DENSE, made, "", COLOURS[DENSE], None, file, note)]
+    notes = [*([_DISTILLED] if distilled else []), *([_BEST] if best_epoch else [])]
     several = branches(algorithm)
     for suffix, name in several.items():
         branch, pruned = name if len(several) > 1 else "", PRUNED + suffix
+        sparse, colour = SPARSE + suffix, COLOURS[SPARSE]
         rows += [
             Model(pruned, DENSE, PRUNED, PRUNING, branch, COLOURS[PRUNED], pruned),
-            Model(SPARSE + suffix, pruned, SPARSE, TRAINING, branch, COLOURS[SPARSE], pruned),
+            Model(sparse, pruned, SPARSE, TRAINING, branch, colour, pruned, note="; ".join(notes)),
         ]
     return rows
+
+
+def of_run(settings: Any) -> list[Model]:
+    """The table of a run with these ``settings``, a configuration."""
+    train = settings.train
+    return table(
+        settings.sparsity.algorithm,
+        settings.dense.weights,
+        distilled=train.distill > 0,
+        best_epoch=train.keep == "best",
+    )
 
 
 def of_kind(models: Iterable[Model], kind: str) -> list[Model]:

@@ -14,10 +14,17 @@ from pathlib import Path
 
 from . import config, train
 from .system import cli, codehash, sections
+from .train.settings import Train
 
 # How images become the network's input.
 PICTURES = tuple(f"data.{key}" for key in ("image_size", "resize", "mean", "std"))
-AUGMENTATION = tuple(f"data.{key}" for key in ("crop_area", "crop_ratio", "flip", "train_size"))
+AUGMENTATION = tuple(
+    f"data.{key}"
+    for key in (
+        *("crop_area", "crop_ratio", "flip", "train_size"),
+        *("augment", "augment_operations", "augment_magnitude"),
+    )
+)
 LOADING = tuple(f"data.{key}" for key in ("decoder", "decoder_load", "prefetch"))
 MACHINE = ("hardware.device", "hardware.threads")
 FILE_LISTS = tuple(
@@ -25,6 +32,12 @@ FILE_LISTS = tuple(
     for key in ("source", "root", "val_fraction", "split_seed", "max_rejected", "exif")
 )
 CHOSEN = ("sparsity.include", "sparsity.exclude", "sparsity.require_learnt")
+DISTILLATION = ("train.distill", "train.distill_temperature")  # from the dense network
+TRAINING = (
+    *("seed", *PICTURES, *AUGMENTATION, *LOADING, "model", "dense"),
+    *(k for k in (f"train.{name}" for name in sections.names(Train)) if k not in DISTILLATION),
+    *(*MACHINE, "hardware.gpus", "hardware.cpu_processes", "hardware.nodes"),
+)
 EVERYTHING = tuple(sections.names(config.Config))
 
 
@@ -47,13 +60,8 @@ STAGES: dict[str, Stage] = {
     "make_digits": Stage(),
     "unpack_imagenet": Stage(("data.root",)),
     "prepare_dataset": Stage(FILE_LISTS),
-    "train": Stage(
-        (
-            *("seed", *PICTURES, *AUGMENTATION, *LOADING, "model", "train", "dense"),
-            *(*MACHINE, "hardware.gpus", "hardware.cpu_processes", "hardware.nodes"),
-        ),
-        code=(train.ROOT,),
-    ),
+    "train": Stage(TRAINING, code=(train.ROOT,)),
+    "train_sparse": Stage((*TRAINING, *DISTILLATION), code=(train.ROOT,)),
     "import_dense": Stage(
         ("model", "dense", *PICTURES, *LOADING, "evaluation.batch_size", *MACHINE)
     ),
@@ -74,7 +82,7 @@ STAGES: dict[str, Stage] = {
             *("benchmark.warmup", "benchmark.steps", *MACHINE),
         )
     ),
-    "list_models": Stage(("sparsity.algorithm", "dense.weights")),
+    "list_models": Stage(("sparsity.algorithm", "dense.weights", "train.keep", "train.distill")),
     "compare": Stage(("deploy", "benchmark.batch_sizes")),
     "plot": Stage(("deploy",)),
     "record_provenance": Stage(EVERYTHING),

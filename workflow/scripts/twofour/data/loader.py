@@ -96,7 +96,10 @@ class Loader:
             order = np.random.default_rng(pipeline.seed).permutation(self.images)
         if orientations is None:
             orientations = np.ones(self.images, np.uint8)
-        self._pipeline = _operators(
+        # Operations that differ from image to image need conditions, which DALI must be asked for.
+        augmented = pipeline.training and pipeline.data.augment != "none"
+        operators = _augmented_operators if augmented else _operators
+        self._pipeline = operators(
             [paths[i] for i in order.tolist()],
             (order * _ORIENTATIONS + orientations[order] - 1).tolist(),
             bool((orientations != 1).any()),
@@ -159,8 +162,17 @@ def for_evaluation(
     return Loader(images.paths, pipeline, orientations=images.orientations)
 
 
+@pipeline_def(enable_conditionals=True)
+def _augmented_operators(paths: list[str], labels: list[int], turn: bool, pipeline: Pipeline):
+    return _graph(paths, labels, turn, pipeline)
+
+
 @pipeline_def
 def _operators(paths: list[str], labels: list[int], turn: bool, pipeline: Pipeline):
+    return _graph(paths, labels, turn, pipeline)
+
+
+def _graph(paths: list[str], labels: list[int], turn: bool, pipeline: Pipeline):
     data, device = pipeline.data, pipeline.device
     encoded, label = fn.readers.file(
         name=READER,
@@ -188,6 +200,7 @@ def _operators(paths: list[str], labels: list[int], turn: bool, pipeline: Pipeli
             images, resize_x=size, resize_y=size, interp_type=types.INTERP_LINEAR, antialias=True
         )
         mirror = fn.random.coin_flip(probability=0.5) if data.flip else 0
+        images = _augmented(images, data)
     else:
         size = data.image_size
         images = fn.decoders.image(encoded, output_type=types.RGB, **decode)
@@ -210,6 +223,23 @@ def _operators(paths: list[str], labels: list[int], turn: bool, pipeline: Pipeli
         pad_output=pipeline.channels == 4,
     )
     return images, position
+
+
+def _augmented(images, data: Data):
+    """The crops of a training after ``data.augment``.
+
+    RandAugment: E. Cubuk et al., NeurIPS 2020, section 3; TrivialAugment (wide): S. Müller, F.
+    Hutter, ICCV 2021, section 3.
+    """
+    if data.augment == "randaugment":
+        from nvidia.dali.auto_aug.rand_augment import rand_augment
+
+        return rand_augment(images, n=data.augment_operations, m=data.augment_magnitude)
+    if data.augment == "trivialaugment":
+        from nvidia.dali.auto_aug.trivial_augment import trivial_augment_wide
+
+        return trivial_augment_wide(images)
+    return images
 
 
 def _turned(images, orientation, size: int):

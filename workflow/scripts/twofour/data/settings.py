@@ -99,6 +99,17 @@ class Data(Section):
         "mirror half of the training images left to right (false where left and right matter, as "
         "in digits)",
     )
+    augment: Literal["none", "randaugment", "trivialaugment"] = key(
+        "none",
+        "further changes to the training images after the crop, from DALI's lists of operations "
+        "(shear, rotation, brightness …): trivialaugment (one of random strength) or randaugment",
+    )
+    augment_operations: int = key(
+        2, "operations that randaugment applies to each image", minimum=1, maximum=10
+    )
+    augment_magnitude: int = key(
+        9, "strength of randaugment's operations, of 30", minimum=0, maximum=30
+    )
     mean: list[float] = key(
         [0.485, 0.456, 0.406],
         "mean of red, green, blue that is subtracted, on the scale 0 to 1",

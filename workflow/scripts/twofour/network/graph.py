@@ -7,6 +7,7 @@ every program that builds the network: training, evaluation, export.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 
 import paddle
 from paddle import ParamAttr
@@ -23,58 +24,75 @@ IMAGES, PROBABILITIES = "images", "probabilities"  # names of the network's inpu
 _ONEDNN_OPS = {"conv2d", "conv2d_grad", "pool2d"}
 
 
+@dataclass(frozen=True)
+class _Form:
+    """How layers are added: see :func:`forward`."""
+
+    training: bool
+    layout: str
+    prefix: str
+
+
 def forward(
-    network: Architecture, images: paddle.static.Variable, training: bool, layout: str = "NCHW"
+    network: Architecture,
+    images: paddle.static.Variable,
+    training: bool,
+    layout: str = "NCHW",
+    frozen_stem: bool = False,
+    prefix: str = "",
 ):
     """Add the network to the current program.
 
     ``images`` is [N, C, H, W], or [N, H, W, C] with the ``layout`` NHWC (weights are OIHW in both);
     returns logits [N, classes]. In training, batch norm uses the batch's statistics and updates the
-    running ones; otherwise it uses the running ones.
+    running ones, but in a ``frozen_stem``; otherwise it uses the running ones. Names of weights
+    begin with ``prefix``.
     """
-    x = _conv(network.stem, images, training, layout, relu=True)
+    form = _Form(training, layout, prefix)
+    x = _conv(network.stem, images, replace(form, training=training and not frozen_stem), relu=True)
     x = functional.max_pool2d(x, kernel_size=3, stride=2, padding=1, data_format=layout)
     for block in network.blocks:
-        x = _block(block, x, training, layout)
+        x = _block(block, x, form)
     x = functional.adaptive_avg_pool2d(x, 1, data_format=layout)
     bound = 1 / math.sqrt(network.features)
     return nn.fc(
         paddle.flatten(x, 1),
         network.classes,
-        weight_attr=ParamAttr(CLASSIFIER, initializer=Uniform(-bound, bound)),
-        bias_attr=ParamAttr(CLASSIFIER_BIAS, initializer=Constant(0.0)),
+        weight_attr=ParamAttr(prefix + CLASSIFIER, initializer=Uniform(-bound, bound)),
+        bias_attr=ParamAttr(prefix + CLASSIFIER_BIAS, initializer=Constant(0.0)),
     )
 
 
-def _block(block: Block, x, training: bool, layout: str):
+def _block(block: Block, x, form: _Form):
     y = x
     for conv in block.convs[:-1]:
-        y = _conv(conv, y, training, layout, relu=True)
-    y = _conv(block.convs[-1], y, training, layout, relu=False)
+        y = _conv(conv, y, form, relu=True)
+    y = _conv(block.convs[-1], y, form, relu=False)
     if block.shortcut:
-        x = _conv(block.shortcut, x, training, layout, relu=False)
+        x = _conv(block.shortcut, x, form, relu=False)
     return functional.relu(x + y)
 
 
-def _conv(conv: Conv, x, training: bool, layout: str, relu: bool):
+def _conv(conv: Conv, x, form: _Form, relu: bool):
     # He et al., "Delving Deep into Rectifiers", ICCV 2015, eq. 10: std = sqrt(2 / fan-in)
+    initializer = KaimingNormal(nonlinearity="relu")
     x = nn.conv2d(
         x,
         conv.outputs,
         conv.kernel,
         stride=conv.stride,
         padding=(conv.kernel - 1) // 2,
-        param_attr=ParamAttr(conv.weight, initializer=KaimingNormal(nonlinearity="relu")),
+        param_attr=ParamAttr(form.prefix + conv.weight, initializer=initializer),
         bias_attr=False,
-        data_format=layout,
+        data_format=form.layout,
     )
     # A regularizer of its own, with decay 0, exempts a parameter from the optimiser's weight decay.
-    weight, bias, mean, variance = (f"{conv.norm}.{part}" for part in NORM_PARTS)
+    weight, bias, mean, variance = (f"{form.prefix}{conv.norm}.{part}" for part in NORM_PARTS)
     return nn.batch_norm(
         x,
         act="relu" if relu else None,
-        is_test=not training,
-        data_layout=layout,
+        is_test=not form.training,
+        data_layout=form.layout,
         momentum=NORM_MOMENTUM,
         epsilon=NORM_EPSILON,
         param_attr=ParamAttr(weight, initializer=Constant(1.0), regularizer=L2Decay(0.0)),

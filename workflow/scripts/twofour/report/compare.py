@@ -214,7 +214,7 @@ def notes(table: Table) -> list[str]:
             f"{_list(list(rows['backend']))}: {note}."
             for note, rows in noted.groupby("note", sort=False)
         ),
-        *_given_words(table),
+        *_model_notes(table),
         *([f"{_list(plain)}: by {table.branch(plain[0])}."] if plain else []),
         "drop: points of top-1 below the dense model in the same backend and precision. "
         "speed-up: img/s over those of the dense model in the same backend, precision and batch "
@@ -236,10 +236,9 @@ def markdown(table: Table, text: str) -> str:
     return f"# Dense and 2:4 sparse\n\n{text}\n\n{body}\n\n{below}\n"
 
 
-def _given_words(table: Table) -> list[str]:
-    """A sentence for each model that was not made in this run: where it comes from."""
-    given = [model for model in table.models if model.made == GIVEN]
-    return [f"{m.name}: the finished network in {m.file}, not trained in this run." for m in given]
+def _model_notes(table: Table) -> list[str]:
+    """A sentence for each model whose figures need one: where it comes from, how it was made."""
+    return [f"{model.name}: {model.note}." for model in table.models if model.note]
 
 
 _BRIEF = ("model", "top1", "top1_drop", "throughput_img_s", "speedup", "size_mb")
@@ -262,7 +261,7 @@ def verdict(table: Table, text: str, page: Path) -> str:
         for line in lines
     ]
     where = f"{case['backend']} {case['precision']} at batch {case['batch_size']}, the fastest:"
-    below = [textwrap.fill(line, _WIDTH) for line in _given_words(table)]
+    below = [textwrap.fill(line, _WIDTH) for line in _model_notes(table)]
     page_line = f"Everything else: {page}"
     return "\n".join(["", textwrap.fill(text, _WIDTH), "", where, *body, *below, "", page_line, ""])
 
@@ -296,8 +295,10 @@ def _accuracy_outcome(rows: pd.DataFrame, model: Model, dense: Model) -> str:
         outcome = f"{abs(drop):.2f} points {direction} the dense model ({count} of {images} images)"
     by = f" by {model.branch}" if model.branch else ""
     retraining = "retraining with the same hyper-parameters"
-    if dense.made == GIVEN:
+    if dense.made == GIVEN:  # with whose hyper-parameters nobody knows
         retraining = f"retraining it from the dense weights in {dense.file}"
+    if model.distilled:
+        retraining += " and distillation from the dense model"
     return (
         f"pruning alone{by} took top-1 from {rows.loc[DENSE, 'top1']:.2f} % to "
         f"{rows.loc[model.parent, 'top1']:.2f} %; {retraining} "

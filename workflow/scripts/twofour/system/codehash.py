@@ -32,6 +32,7 @@ PLUMBING = (
     "artifacts",
     "data.culprit",
     "data.records",
+    "train.board",
     "train.checkpoint",
     "train.display",
     "train.estimate",

@@ -20,15 +20,24 @@ def from_weights(path: str | None, network: Architecture) -> Start:
     return Start(initial, {}, {"start": sha256(path)})
 
 
-def from_pruned(folder: Path, network: Architecture) -> Start:
-    """A sparse training, from the pruning stage's artifacts in ``folder``."""
+def from_pruned(folder: Path, network: Architecture, teacher: Path | None = None) -> Start:
+    """A sparse training, from the pruning stage's artifacts in ``folder``.
+
+    It also learns from the dense network whose weights are in the file ``teacher``.
+    """
     path = folder / WEIGHTS
     names = list(network.state)
     pruned, kept = weights.load(path), masks.load(folder / MASKS)
     pattern.require(pruned, kept, str(path))
     weights.require(pruned, names, "the starting weights")
     identity = {"start": {name: sha256(folder / name) for name in (WEIGHTS, MASKS)}}
-    return Start({name: pruned[name] for name in names}, kept, identity)
+    taught = None
+    if teacher is not None:
+        dense = weights.load(teacher)
+        weights.require_shapes(dense, network.state, teacher)
+        taught = {name: dense[name] for name in names}
+        identity["teacher"] = {WEIGHTS: sha256(teacher)}
+    return Start({name: pruned[name] for name in names}, kept, identity, teacher=taught)
 
 
 def report_sparsity(folder: Path, kept, out: Path) -> None:

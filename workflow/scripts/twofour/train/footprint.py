@@ -27,6 +27,7 @@ FLOAT = 4  # bytes
 _LIBRARIES = 0.53e9
 _COPIES = 10
 _KEPT = 1.04
+_TEACHING = 0.27  # what a second network, without gradients, adds to the activations
 _ACCUMULATING = 2  # the batches before the last have a program, and activations, of their own
 # On a GPU PaddlePaddle frees tensors as soon as it can, so that this is the least: what the
 # backward pass reads (a test compares it with the program), weights, gradients and momentum, and
@@ -65,28 +66,37 @@ def training_bytes(
     accumulates: bool = False,
     device: str = "cpu",
     half: bool = False,
+    taught: bool = False,
 ) -> float:
     """Memory of one process of a training: an estimate on a CPU, the least on a GPU.
 
     ``size`` is the largest crop in pixels; a step takes several batches if it ``accumulates``;
-    ``half`` says that activations have 16 bits.
+    ``half`` says that activations have 16 bits; ``taught`` that there is a second network to learn
+    from.
     """
     weights = FLOAT * network.parameters
+    more = 1 if taught else 0
     activations = batch_size * activation_bytes(network, size)
     if device == "gpu":
         share = _READ_BACKWARD * (0.5 if half else 1)
-        return _GPU_LIBRARIES + _GPU_COPIES * weights + share * activations
+        return _GPU_LIBRARIES + (_GPU_COPIES + more) * weights + share * activations
     programs = _ACCUMULATING if accumulates else 1
-    return _LIBRARIES + _COPIES * weights + programs * _KEPT * activations
+    kept = _KEPT + more * _TEACHING
+    return _LIBRARIES + (_COPIES + more) * weights + programs * kept * activations
 
 
 def require(
-    settings: Settings, network: Architecture, machine: Machine, chosen: str, free: float | None
+    settings: Settings,
+    network: Architecture,
+    machine: Machine,
+    chosen: str,
+    free: float | None,
+    taught: bool = False,
 ) -> float:
     """Bytes that a training in the precision ``chosen`` needs on ``machine``, of ``free`` ones.
 
     On a CPU its processes share what is free; on GPUs each has one of its own. ``free`` is None if
-    it is not known. Raises TwoFourError if the training needs more, with the largest batch that
+    it is not known; ``taught`` as above. Raises TwoFourError if the training needs more, with the largest batch that
     fits and the accumulation to go with it.
     """
     train, on_gpu = settings.train, machine.device == "gpu"
@@ -95,7 +105,7 @@ def require(
 
     def needed(batch: int, accumulates: bool) -> float:
         half = precision.is_half(chosen)
-        each = training_bytes(network, size, batch, accumulates, machine.device, half)
+        each = training_bytes(network, size, batch, accumulates, machine.device, half, taught)
         return processes * each
 
     def largest(accumulates: bool, room: float) -> int:

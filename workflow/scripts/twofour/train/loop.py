@@ -9,9 +9,11 @@ from typing import Any
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from ..artifacts import TENSORBOARD
 from ..data.lists import Dataset
 from ..system.cli import log
-from . import estimate, health, launch, outcome, stopping
+from . import best, estimate, health, launch, outcome, stopping
+from .board import Board
 from .display import Display
 from .plan import Plan, Start
 from .state import State
@@ -36,16 +38,21 @@ def train(plan: Plan, dataset: Dataset, start: Start, out: Path) -> dict[str, An
     sparse, processes = bool(start.masks), plan.group.size
     clock = estimate.Clock(*progress, plan.images_per_step, val_images, sparse, processes)
     display = Display(*progress, plan.group.rank == 0, clock)
+    board = None
+    if plan.train.tensorboard and plan.group.rank == 0:
+        board = Board(out / TENSORBOARD, state.epoch)
     with stopping.signals(patience) as stopped, logging_redirect_tqdm([log]):
         try:
             with display:
-                while state.epoch < plan.train.epochs:
+                while not state.finished:
                     _updates(state, display, stopped)
-                    _end_epoch(state, validation, display)
+                    _end_epoch(state, validation, display, board)
                     if plan.group.any(stopped() > 0)[0]:
                         stopping.interrupt(state, stopped())
         finally:
             state.writer.wait()
+            if board:
+                board.close()
     return outcome.write(state)
 
 
@@ -80,13 +87,14 @@ def _updates(state: State, display: Display, stopped: Callable[[], int]) -> None
         clock = time.perf_counter()
 
 
-def _end_epoch(state: State, validation: Validation, display: Display) -> None:
+def _end_epoch(state: State, validation: Validation, display: Display, board: Board | None) -> None:
     """Validate, write the epoch's row, and save."""
     clock = time.perf_counter()
     plan, rate = state.plan, state.graph.learning_rate()
     health.require_rate(rate, state.learning_rate(state.done - 1))
     train_loss = state.loss_sum() / (state.steps * plan.shards)
-    result = validation.run(state.weights())
+    weights = state.weights()
+    result = validation.run(weights)
     health.require_finite_validation(result["loss"], state.epoch + 1, rate)
     row = {
         "epoch": state.epoch + 1,
@@ -100,9 +108,16 @@ def _end_epoch(state: State, validation: Validation, display: Display) -> None:
         "data_time_s": state.times["data"],
         "compute_time_s": state.times["compute"],
     }
-    state.end_epoch(row, time.perf_counter() - clock)
-    last = state.epoch == plan.train.epochs
-    if any(plan.group.any(last, state.save_is_due() and plan.group.rank == 0)):
+    state.end_epoch(row, weights, time.perf_counter() - clock)
+    if any(plan.group.any(state.finished, state.save_is_due() and plan.group.rank == 0)):
         state.save()
     outcome.write_metrics(state)
+    if board:
+        board.add(row)
     display.end_epoch(row)
+    if state.finished and state.epoch < plan.train.epochs and plan.group.rank == 0:
+        log.info(
+            "ended early: no better epoch than number %d in the last %d (train.patience)",
+            best.best(state.history) + 1,
+            plan.train.patience,
+        )

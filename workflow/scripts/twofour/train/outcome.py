@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..artifacts import METRICS, TRAINING, WEIGHTS
+from ..artifacts import LAST_WEIGHTS, METRICS, TRAINING, WEIGHTS
 from ..network import weights
 from ..sparse import pattern
 from ..system.files import atomic, write_json
@@ -41,7 +41,8 @@ def write(state: State) -> dict[str, Any] | None:
 
     All processes must call it; only the first writes and returns anything.
     """
-    final = state.weights()
+    last = state.weights()
+    final = state.best or last
     if state.plan.group.rank != 0:
         state.plan.group.any(False)  # waits until the results are written
         return None
@@ -52,13 +53,17 @@ def write(state: State) -> dict[str, Any] | None:
     summary = _summary(state, movement)
     write_metrics(state)
     weights.save(state.out / WEIGHTS, final)
+    if state.best:
+        weights.save(state.out / LAST_WEIGHTS, last)
+    else:
+        (state.out / LAST_WEIGHTS).unlink(missing_ok=True)
     write_json(state.out / TRAINING, summary)
     state.plan.group.any(False)
     return summary
 
 
 def _summary(state: State, movement: float) -> dict[str, Any]:
-    plan, last, labels = state.plan, state.history[-1], state.dataset.val.labels
+    plan, kept, labels = state.plan, state.history[state.kept_epoch], state.dataset.val.labels
     arithmetic = amp.arithmetic(state.graph.main)
     return {
         "model": plan.network.name,
@@ -73,13 +78,14 @@ def _summary(state: State, movement: float) -> dict[str, Any]:
         "processes": plan.group.size,
         "threads": plan.machine.threads,
         "epochs": state.epoch,
+        "kept_epoch": kept["epoch"],
         "steps_per_epoch": state.steps,
         "batch_size": plan.train.batch_size,
         "images_per_step": plan.images_per_step,
         "peak_learning_rate": recipe.peak_learning_rate(plan.train, plan.shards),
-        "top1": last["top1"],
-        "top5": last["top5"],
-        "val_loss": last["val_loss"],
+        "top1": kept["top1"],
+        "top5": kept["top5"],
+        "val_loss": kept["val_loss"],
         "val_images": len(labels),
         "known_val_images": state.known,
         "chance_top1": chance_top1(labels),

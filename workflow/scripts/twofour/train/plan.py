@@ -40,13 +40,15 @@ class Start:
 
     ``weights`` by name, None for random ones; ``masks`` the 2:4 masks of a sparse training;
     ``identity`` what of this belongs in the fingerprint of a checkpoint; ``known`` how many
-    validation images the weights have been trained on, None if there is no record of it.
+    validation images the weights have been trained on, None if there is no record of it;
+    ``teacher`` the weights of a dense network to learn from, too.
     """
 
     weights: Mapping[str, np.ndarray] | None = None
     masks: Mapping[str, np.ndarray] = field(default_factory=dict)
     identity: Mapping[str, Any] = field(default_factory=dict)
     known: int | None = 0
+    teacher: Mapping[str, np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ class Plan:
     """A training, as each of its processes sees it.
 
     ``seed``, ``data``, ``model`` and ``train`` are of the configuration; ``precision`` is what the
-    machine computes in (:func:`.precision.choose`).
+    machine computes in (:func:`.precision.choose`); ``class_factors`` [classes] are on the losses
+    of the classes.
     """
 
     seed: int
@@ -65,6 +68,7 @@ class Plan:
     machine: Machine
     precision: str
     group: Group = field(default_factory=Group)
+    class_factors: np.ndarray | None = None
 
     @property
     def layout(self) -> str:

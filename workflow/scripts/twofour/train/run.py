@@ -20,9 +20,9 @@ from .plan import Settings
 def run(settings: Settings, options: Namespace, program: Path) -> int | None:
     """Train as the command line ``options`` of ``program`` say; if started again, resume.
 
-    ``options`` has data and out, the folders of the dataset and of the results, and start, that of
-    the pruned network, or None for a dense training. Returns an exit status for a part of a
-    training on another node.
+    ``options`` has data and out, the folders of the dataset and of the results, start, that of the
+    pruned network, or None for a dense training, and teacher, the weights of a dense network to
+    learn from, or None. Returns an exit status for a part of a training on another node.
     """
     machine = libraries.start(settings.hardware, training=True)
     chosen = precision.choose(settings.train.precision, machine)  # an error is reported once
@@ -31,7 +31,8 @@ def run(settings: Settings, options: Namespace, program: Path) -> int | None:
         _train(settings, options, machine)
         return None
     network = architecture.resnet(settings.model, len(lists.classes(options.data)))
-    footprint.require(settings, network, machine, chosen, footprint.free(machine))
+    free, taught = footprint.free(machine), bool(options.teacher)
+    footprint.require(settings, network, machine, chosen, free, taught)
     if slurm.on_a_node():
         return launch.run_on_node(program, _without_log(sys.argv[1:]), machine, out)
     try:
@@ -61,7 +62,10 @@ def _train(settings: Settings, options: Namespace, machine: Machine) -> None:
     from . import process  # which loads DALI, so not before PaddlePaddle
 
     start = Path(options.start) if options.start else None
-    summary = process.train(settings, machine, Path(options.data), start, Path(options.out))
+    teacher = Path(options.teacher) if options.teacher else None
+    summary = process.train(
+        settings, machine, Path(options.data), start, Path(options.out), teacher
+    )
     if summary is not None and summary["processes"] == 1:
         _report(summary)
 

@@ -114,6 +114,86 @@ class Train(Section):
         "reinitialised)",
         decides=False,
     )
+    head_factor: float = key(
+        1,
+        "factor on the learning rate of the classifier (10 is usual in fine-tuning, where the "
+        "classifier is new and the rest is not)",
+        exclusiveMinimum=0,
+        maximum=1000,
+    )
+    freeze_stem: bool = key(
+        False,
+        "leave the first convolution and its batch norm, statistics included, as they are in "
+        "train.init",
+    )
+    keep: Literal["last", "best"] = key(
+        "last",
+        "whose weights are kept: those of the last epoch, or of the best one by top-1 on the "
+        "validation images (then by their loss), with the last ones beside them in last.pdparams",
+    )
+    patience: int = key(
+        0,
+        "epochs without a better one (as in train.keep) after which a training ends early; 0 "
+        "never ends one early",
+        minimum=0,
+        maximum=10000,
+    )
+    sampling: Literal["shuffle", "balanced"] = key(
+        "shuffle",
+        "which images an epoch has: each once (shuffle), or those of rarer classes repeatedly, so "
+        "that all classes have as many as the largest (balanced; an epoch gets longer)",
+    )
+    class_weights: str | dict[str, float] | None = key(
+        None,
+        "factor on the loss of the images of each class: {class: factor}, 1 for those left out; "
+        "auto for factors that give all classes the same total (images / classes / images of the "
+        "class); null for none",
+        schema={
+            "oneOf": [
+                {"type": "null"},
+                {"const": "auto"},
+                {
+                    "type": "object",
+                    "minProperties": 1,
+                    "additionalProperties": {
+                        "type": "number",
+                        "exclusiveMinimum": 0,
+                        "maximum": 1000000,
+                    },
+                },
+            ]
+        },
+    )
+    mixup: float = key(
+        0,
+        "alpha of mixup: batches are mixed with themselves in reverse order in shares drawn from "
+        "Beta(alpha, alpha) (0.2 is usual); 0 for none",
+        minimum=0,
+        maximum=10,
+    )
+    cutmix: float = key(
+        0,
+        "alpha of CutMix: as train.mixup, but a rectangle of this share is replaced (1 is usual); "
+        "with both, each step draws one of the two",
+        minimum=0,
+        maximum=10,
+    )
+    distill: float = key(
+        0,
+        "share of the sparse training's loss that is the distance to the dense network's "
+        "probabilities (knowledge distillation, 0.5 is usual); 0 for none",
+        minimum=0,
+        maximum=1,
+    )
+    distill_temperature: float = key(
+        4, "temperature that softens both probabilities in distillation", minimum=1, maximum=100
+    )
+    tensorboard: bool = key(
+        False,
+        "also write the rows of metrics.csv as event files for TensorBoard, into the folder "
+        "tensorboard beside it",
+        decides=False,
+    )
     checkpoint_minutes: float = key(
         15,
         "minutes between checkpoints within an epoch (one is written at the end of each epoch in "

@@ -18,13 +18,14 @@ from ..sparse import asp
 from ..system import sections
 from ..system.cli import log
 from ..system.files import remove_leftovers
-from . import checkpoint, health, parallel, recipe, training_graph
+from . import best, checkpoint, health, parallel, recipe, training_graph
 from .feeder import Feeder
 from .parallel import Group
 from .plan import Plan, Start
-from .training_graph import FINITE_STEPS, LOSS_SUM
+from .training_graph import FINITE_STEPS, LOSS_SUM, TEACHER
 from .updater import Updater
 
+_BEST = "best:"  # how names of the best epoch's weights begin in a checkpoint
 CHECKPOINT_SHARE = 0.02  # of the time, at most, for checkpoints at the ends of very short epochs
 
 
@@ -40,6 +41,7 @@ class State:
         self.masks, self.known = start.masks, start.known
         self.epoch = self.step = self.resumed = 0
         self.history: list[dict[str, Any]] = []
+        self.best: dict[str, np.ndarray] = {}  # weights of the best epoch, if they are to be kept
         self.times = {"data": 0.0, "compute": 0.0, "seconds": 0.0, "checkpoints": 0.0}
         self._saved_at, self._save_cost = 0.0, 0.0
 
@@ -51,7 +53,8 @@ class State:
         saved = checkpoint.latest(folder, self.fingerprint, self._warn)
         epoch, loaders = (saved.meta["epoch"], saved.loaders) if saved else (0, None)
         self.feeder = Feeder(plan, dataset.train, epoch, loaders)
-        self.graph = training_graph.build(plan, self.learning_rate, self.masks)
+        taught = start.teacher is not None
+        self.graph = training_graph.build(plan, self.learning_rate, self.masks, taught)
         health.require_precision(self.graph.precision, plan.precision)
         self.place = graph.place(plan.machine.device, plan.machine.gpu)
         self.update = Updater(plan, self.graph, self.place)
@@ -100,11 +103,26 @@ class State:
         self.times["compute"] += compute
         self.times["seconds"] += data + compute
 
-    def end_epoch(self, row: dict[str, Any], seconds: float) -> None:
-        """Count an epoch that is done and validated; ``row`` is its line of metrics.csv."""
+    def end_epoch(
+        self, row: dict[str, Any], weights: dict[str, np.ndarray], seconds: float
+    ) -> None:
+        """Count an epoch that is done; ``row`` is its line of metrics.csv, of these ``weights``."""
         self.history.append(row)
         self.epoch, self.step = self.epoch + 1, 0
         self.times["seconds"] += seconds
+        if self.plan.train.keep == "best" and best.best(self.history) == self.epoch - 1:
+            self.best = weights
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done, or those that brought nothing better are too many."""
+        train = self.plan.train
+        return self.epoch >= train.epochs or best.stalled(self.history, train.patience)
+
+    @property
+    def kept_epoch(self) -> int:
+        """Number (from 0) of the epoch whose weights are the result."""
+        return best.best(self.history) if self.plan.train.keep == "best" else self.epoch - 1
 
     def loss_sum(self) -> float:
         """The sum of the epoch's losses so far; TwoFourError if one of them was not finite."""
@@ -160,6 +178,8 @@ class State:
         names = list(self.plan.network.state)
         current = scope.read(master.get(name, name) for name in names)
         scope.write({averages[n]: current[master.get(n, n)] for n in averages}, self.place)
+        teacher = {TEACHER + name: array for name, array in (start.teacher or {}).items()}
+        scope.write(teacher, self.place)
 
     # --- checkpoints ---
 
@@ -182,6 +202,7 @@ class State:
         ranks = [parallel.unflatten(values, mine) for values in self.plan.group.gather(flat)]
         if self.plan.group.rank == 0:
             variables = scope.read(set(self.graph.state) - set(self.graph.local))
+            variables.update({_BEST + name: array for name, array in self.best.items()})
             self.writer.save(self.done, checkpoint.Checkpoint(variables, ranks, loaders, meta))
         self._saved_at = time.perf_counter()
         self._save_cost = self._saved_at - clock
@@ -192,7 +213,10 @@ class State:
         return time.perf_counter() - self._saved_at >= self._save_cost / CHECKPOINT_SHARE
 
     def _restore(self, saved: checkpoint.Checkpoint) -> None:
-        scope.write(saved.variables, self.place)
+        start = len(_BEST)
+        kept = {n: array for n, array in saved.variables.items() if n.startswith(_BEST)}
+        self.best = {name[start:]: array for name, array in kept.items()}
+        scope.write({n: a for n, a in saved.variables.items() if n not in kept}, self.place)
         scope.write(_local_state(saved.ranks, self.plan.group), self.place)
         meta = saved.meta
         self.epoch, self.step = meta["epoch"], meta["step"]

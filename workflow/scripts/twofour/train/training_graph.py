@@ -1,7 +1,9 @@
 """The training step as a PaddlePaddle graph: forward, loss, gradients, update, masks.
 
 Loss: cross-entropy against smoothed labels (C. Szegedy et al., CVPR 2016, section 7).
-Optimiser: SGD with momentum; the weight decay is added to the gradient, none on batch norm.
+Distillation: G. Hinton et al., "Distilling the Knowledge in a Neural Network", arXiv 1503.02531,
+section 2. Optimiser: SGD with momentum; the weight decay is added to the gradient, none on batch
+norm.
 """
 
 from __future__ import annotations
@@ -14,11 +16,11 @@ import paddle
 from paddle.nn import functional
 
 from ..network import graph
-from ..network.architecture import Architecture
+from ..network.architecture import CLASSIFIER, CLASSIFIER_BIAS, NORM_PARTS, Architecture
 from ..network.graph import IMAGES
 from ..sparse import asp
 from ..system import libraries
-from . import amp, parallel, precision
+from . import amp, mixing, parallel, precision
 from .parallel import Group
 from .plan import Plan
 
@@ -26,6 +28,8 @@ LABELS = "labels"
 LOSS_SUM = "train.loss_sum"  # of the epoch, summed in the graph so that no step has to wait for it
 FINITE_STEPS = "train.finite_steps"  # of the epoch, before the first loss that is NaN or infinite
 EMA_DECAY = "train.ema_decay"  # of this update
+MIX = "train.mix"  # share of its own pixels that each image of a batch keeps (.mixing)
+TEACHER = "teacher."  # how names of the weights of a distillation's dense network begin
 
 _EMA, _SUM = ".ema", ".gradient_sum"  # what follows a weight's name
 
@@ -68,13 +72,17 @@ class TrainingGraph:
 
 
 def build(
-    plan: Plan, learning_rate: Callable[[int], float], masked: Iterable[str] = ()
+    plan: Plan,
+    learning_rate: Callable[[int], float],
+    masked: Iterable[str] = (),
+    taught: bool = False,
 ) -> TrainingGraph:
     """The graph of one training step of one process.
 
     ``learning_rate`` maps the number of an update to its rate. The weights named in ``masked`` get
     a mask each, multiplied onto them after every update; the masks start as ones. Each update takes
-    the mean gradient of ``train.accumulation`` batches in each process of the group.
+    the mean gradient of ``train.accumulation`` batches in each process of the group. A network that
+    is ``taught`` has a teacher, a second one whose weights have names with TEACHER before them.
     """
     paddle.enable_static()
     masked, on_cpu = list(masked), plan.machine.device == "cpu"
@@ -82,7 +90,8 @@ def build(
     main.random_seed = startup.random_seed = plan.seed
     paddle.seed(plan.seed)
     with paddle.static.program_guard(main, startup), paddle.utils.unique_name.guard():
-        logits, loss = _forward(plan)
+        logits, loss = _forward(plan, taught)
+        _set_rates(main.global_block(), plan)
         scheduler = paddle.optimizer.lr.LambdaDecay(1.0, learning_rate)
         momentum = _momentum(plan, scheduler)
         mixed = None
@@ -123,18 +132,93 @@ def build(
     )
 
 
-def _forward(plan: Plan):
+def _forward(plan: Plan, taught: bool):
     """Logits [N, classes] and mean loss [1] of a batch."""
     size = plan.data.image_size if plan.data.train_size is None else None
     kind = "float16" if plan.precision == "pure_fp16" else "float32"
     shape = graph.input_shape(plan.network, size, plan.layout)
     images = paddle.static.data(IMAGES, shape, kind)
     labels = paddle.static.data(LABELS, [None], "int64")
+    share = None
+    if mixing.mixes(plan.train):
+        images, share = _mixed(images, plan.layout)
     with amp.guard():
-        logits = graph.forward(plan.network, images, training=True, layout=plan.layout)
+        logits = graph.forward(
+            plan.network, images, True, plan.layout, frozen_stem=plan.train.freeze_stem
+        )
+        teacher = (
+            graph.forward(plan.network, images, False, plan.layout, prefix=TEACHER)
+            if taught
+            else None
+        )
     logits = paddle.cast(logits, "float32")
     smoothing = plan.train.label_smoothing
-    return logits, smoothed_cross_entropy(logits, labels, plan.network.classes, smoothing)
+    factors = plan.class_factors
+    if share is None and factors is None:
+        loss = smoothed_cross_entropy(logits, labels, plan.network.classes, smoothing)
+    else:
+        loss = _weighted_cross_entropy(logits, labels, plan, share)
+    if teacher is not None:
+        teacher = paddle.cast(teacher, "float32")
+        teacher.stop_gradient = True
+        distance = distillation_loss(logits, teacher, plan.train.distill_temperature)
+        loss = loss * (1 - plan.train.distill) + distance * plan.train.distill
+    return logits, loss
+
+
+def _mixed(images, layout: str):
+    """Each image mixed with the one at its place from the batch's end, and the share [1] it keeps.
+
+    The share of each pixel is fed as MIX [H, W].
+    """
+    mask = paddle.static.data(MIX, [None, None], "float32")
+    size = paddle.shape(mask)
+    shape = [1, size[0], size[1], 1] if layout == "NHWC" else [1, 1, size[0], size[1]]
+    mask = paddle.cast(mask, images.dtype)
+    kept = paddle.reshape(mask, shape)
+    mixed = images * kept + paddle.flip(images, [0]) * (1 - kept)
+    return mixed, paddle.cast(paddle.mean(mask), "float32")
+
+
+def _weighted_cross_entropy(logits, labels, plan: Plan, share):
+    """The mean loss [1] with factors on classes, against labels mixed as the images are."""
+    classes = plan.network.classes
+    targets = functional.one_hot(labels, classes)
+    if plan.train.label_smoothing:
+        targets = functional.label_smooth(targets, epsilon=plan.train.label_smoothing)
+    if plan.class_factors is not None:
+        factors = paddle.assign(np.asarray(plan.class_factors, np.float32).reshape(-1, 1))
+        targets = targets * paddle.matmul(functional.one_hot(labels, classes), factors)
+    if share is not None:
+        targets = targets * share + paddle.flip(targets, [0]) * (1 - share)
+    # Paddle's cross-entropy takes targets whose sum is not 1, but has a wrong gradient for them.
+    losses = paddle.sum(-targets * functional.log_softmax(logits, axis=1), axis=1)
+    return paddle.reshape(paddle.mean(losses), [1])
+
+
+def distillation_loss(logits, teacher, temperature: float):
+    """Mean Kullback-Leibler divergence [1] of softened probabilities from the teacher's, times T².
+
+    Both are logits [N, classes]; T², so that the gradient's size does not depend on it.
+    """
+    wanted = functional.softmax(teacher / temperature)
+    differences = functional.log_softmax(teacher / temperature) - functional.log_softmax(
+        logits / temperature
+    )
+    distance = paddle.mean(paddle.sum(wanted * differences, axis=1)) * temperature**2
+    return paddle.reshape(distance, [1])
+
+
+def _set_rates(block, plan: Plan) -> None:
+    """Factors on the learning rate of single weights, and none at all for those that are frozen."""
+    if plan.train.head_factor != 1:
+        for name in (CLASSIFIER, CLASSIFIER_BIAS):
+            block.var(name).optimize_attr["learning_rate"] = float(plan.train.head_factor)
+    if plan.train.freeze_stem:
+        stem = plan.network.stem
+        for name in (stem.weight, *(f"{stem.norm}.{part}" for part in NORM_PARTS[:2])):
+            block.var(name).stop_gradient = True
+            block.var(name).trainable = False
 
 
 def _momentum(plan: Plan, scheduler):
@@ -157,7 +241,8 @@ def _mask_master_weights(block, masked: list[str], master: dict[str, str]) -> No
 def _state(main: paddle.static.Program) -> list[str]:
     """Names of what a checkpoint keeps: everything that persists from step to step."""
     names = {v.name for v in main.list_vars() if v.persistable} - _PLUMBING
-    return sorted(name for name in names if not name.endswith(_SUM))  # zero between updates
+    kept = (name for name in names if not name.endswith(_SUM))  # zero between updates
+    return sorted(name for name in kept if not name.startswith(TEACHER))
 
 
 def runnable(program: paddle.static.Program, device: str):

@@ -7,7 +7,7 @@ import paddle
 
 from ..network.graph import IMAGES
 from ..system import libraries
-from . import recipe, training_graph
+from . import mixing, recipe, training_graph
 from .plan import Plan
 from .training_graph import TrainingGraph
 
@@ -43,9 +43,19 @@ class Updater:
             if last and self._graph.averages:
                 decay = recipe.ema_decay(update, self._plan.train.ema)
                 feed[training_graph.EMA_DECAY] = np.asarray([decay], dtype=np.float32)
+            if mixing.mixes(self._plan.train):
+                feed[training_graph.MIX] = self._mix(images, update, number)
             wanted = [self._graph.loss] if show and last else []
             with self._plan.group.watched():
                 fetched = self._executor.run(
                     self._last if last else self._partial, feed=feed, fetch_list=wanted
                 )
         return float(np.ravel(fetched[0])[0]) if fetched else None
+
+    def _mix(self, images, update: int, number: int) -> np.ndarray:
+        """The mask [H, W] for batch ``number`` (from 1) of this process in ``update``."""
+        plan = self._plan
+        shape = images.shape() if callable(images.shape) else images.shape  # of a tensor on a GPU
+        size = shape[2]  # the width in NCHW, the height in NHWC
+        shard = plan.group.rank * plan.train.accumulation + number - 1
+        return mixing.mask(plan.train, size, plan.seed, update, shard)
