@@ -23,6 +23,8 @@ MACHINE = {
     *("reference", "evaluate", "benchmark"),
 }
 LISTS = {"prepare_dataset"}
+# What a model card states, besides what is measured.
+CARD = {"run", "model", "train", "sparsity", "deploy", "benchmark.batch_sizes"}
 DEPLOYED = {"compare", "plot", "report"}
 
 KEYS = {
@@ -92,6 +94,8 @@ KEYS = {
     "benchmark.warmup": (2, {"benchmark"}),
     "benchmark.steps": (6, {"benchmark"}),
     "accept.max_top1_drop": (90, {"accept"}),
+    "release.license": ("mit", {"release"}),
+    "release.preprocessing": (False, {"release"}),
     "hardware.device": ("cpu", MACHINE),
     "hardware.threads": (2, MACHINE),
     "hardware.gpus": (2, TRAIN),
@@ -122,11 +126,12 @@ def test_changed_key_is_seen_by_exactly_its_stages(key):
     given = {section: {name: value, **start.get(section, {})}} if name else {section: value}
     after = config.validated({**start, **given})
     changed = {s for s in stages.STAGES if stages.settings(s, before) != stages.settings(s, after)}
-    assert changed == expected | ALWAYS
+    card = {"release"} if CARD & {key, section} else set()
+    assert changed == expected | card | ALWAYS
 
 
 # Programs that no rule runs: nothing depends on their hash.
-USERS = {"check_config", "doctor", "predict", "evaluate_folder"}
+USERS = {"check_config", "doctor", "predict", "evaluate_folder", "compare_runs"}
 TRAINING = {"train", "train_sparse"}
 INFERENCE = {*TRAINING, "import_dense", "permute", "reference", "export"}
 MODULES = {
@@ -179,7 +184,10 @@ MODULES = {
     "deploy.evaluate": {"evaluate"},
     "deploy.benchmark": {"benchmark"},
     "deploy.reference": {"reference", "evaluate"},
-    "report.compare": {"compare", "plot", "report", "accept"},
+    "report.compare": {"compare", "plot", "report", "accept", "release"},
+    "report.release": {"release"},
+    "deploy.triton": {"release"},
+    "deploy.snippet": {"report", "release"},
     "report.plot": {"plot"},
     "report.report": {"report"},
     "report.captions": {"report"},

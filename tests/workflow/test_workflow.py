@@ -1,21 +1,24 @@
 """The whole workflow on a tiny configuration, and what reruns when."""
 
+import importlib.util
 import json
 import os
 import re
 import shutil
 from pathlib import Path
 
-from twofour.deploy import export
+from twofour.deploy import export, triton
 from twofour.network import weights
 from twofour.sparse import check, masks, pattern
-from twofour.system import codehash, hardware
+from twofour.system import codehash, files, hardware
 
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT, TINY, make_images, merged, named_rules, program, snakemake
+from google.protobuf import text_format
 
 pytestmark = pytest.mark.workflow
 RUN = "results/tiny"
@@ -237,7 +240,7 @@ def test_second_run_starts_no_job_and_touching_reruns_nothing(run):
 
 # What is downstream of each rule. Which stages see which key and module: tests/unit/test_stages.py.
 REPORTED = {"record_provenance", "report"}
-COMPARED = {"compare", "plot", *REPORTED}
+COMPARED = {"compare", "plot", "release", *REPORTED}
 MEASURED = {"evaluate", "benchmark", *COMPARED}
 DEPLOYED = {"export", "check", "build", "reference", *MEASURED}
 PRUNED = {"prune", "train_sparse", *DEPLOYED}
@@ -305,7 +308,7 @@ def test_changed_files_that_make_the_same_lists_rerun_only_what_tells_of_them(ru
     with image.open("ab") as file:
         file.write(b"behind the picture")  # another file with the same pixels
     lists = (folder / RUN / "dataset" / "train.txt").read_text()
-    told = {"prepare_dataset", "report"}
+    told = {"prepare_dataset", "report", "release"}
     done = snakemake(folder, "--configfile", "config.yaml", "--cores", 2)
     assert named_rules(done.stdout + done.stderr) == told
     assert planned(folder) == set()
@@ -536,3 +539,92 @@ def test_distillation_concerns_the_sparse_training_alone(run):
     found = planned(run, {"train": {"distill": 0.5}})
     assert {"train_sparse", "list_models", "compare"} <= found
     assert not {"train_dense", "prune", "permute"} & found
+
+
+# --- release ---
+
+
+def triton_schema():
+    """Triton's published schema, model_config.proto, as protobuf's compiler made it."""
+    spec = importlib.util.find_spec("tritonclient")
+    path = Path(next(iter(spec.submodule_search_locations)), "grpc", "model_config_pb2.py")
+    found = importlib.util.spec_from_file_location("model_config_pb2", path)
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def test_a_release_is_complete(run, tmp_path):
+    """Copied elsewhere: its checksums hold, its builds predict, its card states the figures."""
+    released = run / RUN / "release"
+    assert sorted(p.name for p in released.iterdir()) == ["dense", "sparse"]
+    shutil.copytree(released / "sparse", tmp_path / "model")
+    folder = tmp_path / "model"
+    listed = (folder / "SHA256SUMS").read_text().splitlines()
+    sums = dict(reversed(line.split("  ", 1)) for line in listed)
+    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    assert set(sums) == present - {"SHA256SUMS"}
+    assert all(files.sha256(folder / name) == digest for name, digest in sums.items())
+    picture = sorted((run / "my images" / "val").glob("*/*.jpg"))[0]
+    for backend in ("paddle", "onnxruntime", "openvino"):
+        program("predict.py", folder, picture, "--backend", backend)
+    program("check.py", folder / "model.onnx", "--sparsity", folder / "sparsity.json")
+    card = (folder / "README.md").read_text()
+    table = pd.read_csv(run / RUN / "comparison.csv").set_index(["model", "backend"])
+    top1 = table.loc[("sparse", "onnxruntime"), "top1"].iloc[0]
+    assert f"| onnxruntime | fp32 | {top1:.2f} |" in card
+    assert (
+        "License: not stated" in card
+        and "None" not in re.sub("```.*?```", "", card, flags=re.S)
+        and "my images" not in card
+    )
+    assert not any(str(run) in p.read_text() for p in folder.glob("*/build.json"))
+
+
+def test_triton_can_parse_its_configuration_and_the_tensors_are_those_of_the_files(run):
+    schema = triton_schema()
+    repository = run / RUN / "release" / "sparse" / "triton"
+    names = sorted(p.name for p in repository.iterdir())
+    assert names == ["tiny-sparse", "tiny-sparse-images"]
+    for name in names:
+        text = (repository / name / "config.pbtxt").read_text()
+        config = text_format.Parse(text, schema.ModelConfig())
+        assert (config.name, config.backend) == (name, "onnxruntime")
+        assert config.max_batch_size == 256 and list(
+            config.dynamic_batching.preferred_batch_size
+        ) == [5]
+        model = onnx.load(repository / name / "1" / "model.onnx")
+        for tensors, values in (
+            (config.input, model.graph.input),
+            (config.output, model.graph.output),
+        ):
+            kinds = {v.name: v.type.tensor_type for v in values}
+            assert [t.name for t in tensors] == list(kinds)
+            for tensor in tensors:
+                kind, shape = kinds[tensor.name], kinds[tensor.name].shape.dim[1:]
+                wanted = schema.DataType.Name(tensor.data_type).removeprefix("TYPE_")
+                stored = onnx.TensorProto.DataType.Name(kind.elem_type)
+                assert {"FP32": "FLOAT"}.get(wanted, wanted) == stored
+                assert len(tensor.dims) == len(shape)
+                assert all(d.dim_value in (0, t) for d, t in zip(shape, tensor.dims))
+        (labelled,) = [t for t in config.output if t.label_filename]
+        labels = (repository / name / labelled.label_filename).read_text().splitlines()
+        assert [len(labels)] == list(labelled.dims)
+
+
+def test_triton_gets_the_engine_that_takes_most_batches(tmp_path):
+    """With stand-ins for engines: none can be built here."""
+    about = {"input": {"shape": ["N", 3, 8, 8]}, "classes": ["a", 'b "c"']}
+    served = triton.network('run-"x', about, "tensorrt", 64, [8, 128])
+    config = text_format.Parse(served.config(), triton_schema().ModelConfig())
+    assert (config.name, config.backend, config.max_batch_size) == ('run-"x', "tensorrt", 64)
+    assert list(config.input[0].dims) == [3, 8, 8] and list(config.output[0].dims) == [2]
+    assert list(config.dynamic_batching.preferred_batch_size) == [8]
+
+
+def test_a_changed_licence_makes_new_cards_and_nothing_else(run):
+    assert planned(run, {"release": {"license": "mit"}}) == {
+        "release",
+        "record_provenance",
+        "report",
+    }

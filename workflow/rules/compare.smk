@@ -159,3 +159,34 @@ use rule compare as accept with:
         config=settings("accept"),
         code=code("accept"),
         results=subpath(input.models, parent=True),
+
+
+RELEASES = [name for kind in (DENSE, SPARSE) for name in of_kind(kind)]
+
+
+use rule compare as release with:
+    input:
+        dataset=dataset,
+        models=TABLE_OF_MODELS,
+        table=COMPARISON,
+        summary=SUMMARY,
+        exported=expand([*EXPORTED.values()], model=RELEASES),
+        checks=[CHECKED.format(model=name) for name in RELEASES if PROMISES[name]],
+        sparsity=SPARSITY[PRUNED],
+        builds=expand(path_of(artifacts.BUILT, "{case}"), model=RELEASES, case=CASE_NAMES),
+        trainings=[f"{RESULTS}/{name}/{artifacts.TRAINING}" for name in RELEASES],
+    output:
+        checksums=[
+            f"{RESULTS}/{artifacts.RELEASED.format(model=name)}/{artifacts.CHECKSUMS}"
+            for name in RELEASES
+        ],
+    log:
+        f"{LOGS}/release.log",
+    benchmark:
+        f"{LOGS}/release.tsv"
+    localrule: True
+    params:
+        program="release",
+        config=settings("release"),
+        code=code("release"),
+        results=subpath(input.models, parent=True),

@@ -50,9 +50,16 @@ EXPORTED = {
 # Each build of it: deploy/<model>/<backend>-<precision>/<name>
 BUILD = "build.json"
 
+# Each release: release/<model>/<name>, beside what is exported and built
+WITH_IMAGES = "model.uint8.onnx"  # takes decoded images
+CARD = "README.md"
+TRITON = "triton"  # a folder
+CHECKSUMS = "SHA256SUMS"
+
 # Paths below results/<run>/ with fields for str.format; a case is <backend>-<precision>
 BUILT = "deploy/{model}/{case}/" + BUILD
 REFERENCE = "reference/{model}.npz"
 EVALUATION = "evaluation/{model}/{case}.json"
 SPEED = "benchmark/{model}/{case}/bs{batch_size}.json"
 PLOT = "plots/{name}.svg"
+RELEASED = "release/{model}"

@@ -17,12 +17,14 @@ from .system import cli
 # What users call themselves: subcommand → purpose. Each is a program in workflow/scripts.
 COMMANDS = {
     "check": "judge whether the layers of model files are 2:4 sparse",
+    "compare": "put finished runs side by side",
     "doctor": "compare this machine with what a configuration needs",
     "evaluate": "measure a finished model on another folder of labelled images",
     "import": "write weights of another library as a file of ours",
     "predict": "classify images with a finished model",
 }
 PROGRAM_OF = {
+    "compare": "compare_runs",
     "evaluate": "evaluate_folder",
     "import": "import_weights",
 }  # subcommands whose program has another name

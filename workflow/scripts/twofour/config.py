@@ -20,7 +20,7 @@ from .data.settings import Data
 from .deploy.settings import Benchmark, Deploy, Evaluation
 from .network import architecture
 from .network.settings import Model
-from .report.settings import Accept
+from .report.settings import Accept, Release
 from .sparse.settings import Sparsity
 from .system import patterns, sections, yamltext
 from .system.errors import TwoFourError
@@ -64,6 +64,7 @@ class Config(Section):
     evaluation: Evaluation = field(default_factory=Evaluation)
     benchmark: Benchmark = field(default_factory=Benchmark)
     accept: Accept = field(default_factory=Accept)
+    release: Release = field(default_factory=Release)
     hardware: Hardware = field(default_factory=Hardware)
 
 

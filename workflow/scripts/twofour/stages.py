@@ -72,6 +72,7 @@ STAGES: dict[str, Stage] = {
     "import_weights": Stage(("model",)),
     "predict": Stage(),
     "evaluate_folder": Stage(),
+    "compare_runs": Stage(),
     "build": Stage(MACHINE),
     "build_for_batches": Stage((*MACHINE, "benchmark.batch_sizes", "evaluation.batch_size")),
     "reference": Stage(("model", *PICTURES, *LOADING, "evaluation.batch_size", *MACHINE)),
@@ -88,6 +89,9 @@ STAGES: dict[str, Stage] = {
     "record_provenance": Stage(EVERYTHING),
     "report": Stage(("deploy",)),
     "accept": Stage(("accept",)),
+    "release": Stage(
+        (*("run", "model", "train", "sparsity", "deploy", "benchmark.batch_sizes", "release"),)
+    ),
 }
 
 

@@ -18,3 +18,17 @@ class Accept(Section):
         minimum=0,
         maximum=100,
     )
+
+
+@dataclass(frozen=True, repr=False)
+class Release(Section):
+    """What is handed on of the models."""
+
+    license: str | None = key(
+        None, "licence of the models, for their cards (such as apache-2.0); null leaves it open"
+    )
+    preprocessing: bool = key(
+        True,
+        "also write an ONNX file with resizing, crop and normalisation inside, which takes decoded "
+        "images",
+    )

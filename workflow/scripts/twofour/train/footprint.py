@@ -96,8 +96,8 @@ def require(
     """Bytes that a training in the precision ``chosen`` needs on ``machine``, of ``free`` ones.
 
     On a CPU its processes share what is free; on GPUs each has one of its own. ``free`` is None if
-    it is not known; ``taught`` as above. Raises TwoFourError if the training needs more, with the largest batch that
-    fits and the accumulation to go with it.
+    it is not known; ``taught`` as above. Raises TwoFourError if the training needs more, with the
+    largest batch that fits and the accumulation to go with it.
     """
     train, on_gpu = settings.train, machine.device == "gpu"
     processes = 1 if on_gpu else machine.processes
