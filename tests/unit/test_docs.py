@@ -4,7 +4,8 @@ import json
 import re
 
 from twofour import artifacts, command, config, stages
-from twofour.deploy import backends
+from twofour.deploy import backends, export, snippet
+from twofour.network import architecture
 from twofour.sparse.masks import ALGORITHMS
 
 import pytest
@@ -12,6 +13,7 @@ import yaml
 from conftest import ROOT, SCRIPTS
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
+FILES = (".json", ".txt", ".py", ".onnx", ".pdmodel", ".pdiparams", ".pdparams")  # no keys
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "config" / "README.md", *DOCS]
 RULES = set(
     re.findall(
@@ -36,7 +38,7 @@ def test_keys_that_a_page_names_exist(path):
     sections = set(config.schema()["properties"])
     known = {*keys(), *(f"evaluation.tolerance.{p}" for p in backends.PRECISIONS)}
     for name in re.findall(r"`([a-z]+\.[a-z_]+(?:\.[a-z0-9]+)?)`", path.read_text()):
-        if name.partition(".")[0] in sections and not name.endswith((".json", ".txt", ".py")):
+        if name.partition(".")[0] in sections and not name.endswith(FILES):
             assert name in known, name
 
 
@@ -130,7 +132,23 @@ def test_results_page_has_the_demos_whole_table():
     assert len(rows) == 3 * len(cases) * len(demo.benchmark.batch_sizes)
 
 
-def test_networks_of_the_configuration_are_those_that_exist():
-    from twofour.network.architecture import RESNETS
+def test_readme_shows_the_lines_that_use_the_demos_model():
+    demo = config.load(str(ROOT / "config" / "config.yaml"))
+    network = architecture.resnet(demo.model, 10)
+    about = export.description(network, demo.data, [str(digit) for digit in range(10)])
+    lines = snippet.text(about, "results/demo/deploy/sparse")
+    assert f"```python\n{lines}```" in (ROOT / "README.md").read_text()
 
-    assert config.schema()["properties"]["model"]["properties"]["name"]["enum"] == list(RESNETS)
+
+def test_training_page_names_every_key_that_is_off_by_default():
+    text = (ROOT / "docs" / "training.md").read_text()
+    recipe = (ROOT / "docs" / "recipe.md").read_text()
+    machine = {"layout", "accumulation", "batch_size", "checkpoint_minutes"}
+    machine |= {"dynamic_loss_scaling"}
+    for name in config.schema()["properties"]["train"]["properties"]:
+        assert name in machine or f"`train.{name}" in text + recipe, name
+
+
+def test_networks_of_the_configuration_are_those_that_exist():
+    enum = config.schema()["properties"]["model"]["properties"]["name"]["enum"]
+    assert enum == list(architecture.RESNETS)
