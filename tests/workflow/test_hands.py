@@ -117,7 +117,7 @@ def test_the_lines_without_twofour_give_the_same_predictions(run):
     """Those of the report, executed for all validation images in one process."""
     about = json.loads((run / MODEL / "model.json").read_text())
     lines = snippet.text(about, MODEL).splitlines()
-    assert len(lines) <= 14 and not any("twofour" in line.lower() for line in lines)
+    assert sum(map(bool, lines)) <= 14 and not any("twofour" in line.lower() for line in lines)
     paths, _ = lists.read_list(run / "results/hands/dataset/val.txt")
     loop = "\n".join(
         [
