@@ -46,7 +46,9 @@ def test_the_keys_that_take_text_are_known():
     assert dict(strings(config.schema())) == {
         "run": False,
         "data.root": False,
+        "dense.weights": False,
         "train.init": False,
+        "release.license": False,
         "hardware.environment": False,
         "hardware.container": False,
         "sparsity.include": True,

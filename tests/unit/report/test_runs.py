@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import program
-from scipy import stats
 
 CLASSES = ["cat", "dog"]
 
@@ -74,19 +73,6 @@ def test_the_same_pixels_under_another_class_are_another_image(two, tmp_path):
     done = program("compare_runs.py", *two)
     assert "They share no validation image" not in done.stdout  # the machines differ, which is told
     assert "validated on" not in done.stdout
-
-
-@pytest.mark.parametrize(("first", "second"), [(0, 0), (3, 3), (1, 9), (10, 2), (0, 6)])
-def test_mid_p_value(first, second):
-    """The exact p value less half the probability of what was found, on both sides."""
-    count = first + second
-    if count == 0:
-        assert runs.mid_p(0, 0) == 1
-        return
-    exact = stats.binomtest(first, count).pvalue
-    expected = exact - stats.binom.pmf(first, count, 0.5) if first != second else 1.0
-    assert runs.mid_p(first, second) == pytest.approx(expected)
-    assert runs.mid_p(first, second) == runs.mid_p(second, first)
 
 
 def test_differing_keys_are_listed_and_new_ones_of_a_version_are_not(two):

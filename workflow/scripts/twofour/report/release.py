@@ -35,6 +35,7 @@ from ..deploy.profiles import Profile
 from ..models import DENSE, SPARSE, Model
 from ..system.errors import TwoFourError
 from ..system.files import atomic, read_json, read_text, sha256, write_json, write_text
+from . import statistics
 from .compare import Table
 
 TEMPLATE = "release.md.j2"  # beside this module
@@ -210,19 +211,12 @@ def _write_card(
 
 
 def _accuracy(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """A row for each backend and precision, with the 95 % interval of top-1.
-
-    E. Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", J. Am. Stat.
-    Assoc. 22 (1927).
-    """
-    from scipy import stats
-
+    """A row for each backend and precision, with the 95 % interval of top-1."""
     found = []
     for _, row in rows.drop_duplicates(["backend", "precision"]).iterrows():
         images = int(row["images"])
-        right = round(row["top1"] * images / 100)
-        interval = stats.binomtest(right, images).proportion_ci(0.95, method="wilson")
-        found.append({**row, "low": 100 * interval.low, "high": 100 * interval.high})
+        low, high = statistics.wilson(round(row["top1"] * images / 100), images)
+        found.append({**row, "low": low, "high": high})
     return found
 
 

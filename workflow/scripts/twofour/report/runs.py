@@ -17,7 +17,7 @@ from ..data import lists
 from ..models import read as read_models
 from ..system.errors import TwoFourError
 from ..system.files import read_json
-from . import compare
+from . import compare, statistics
 from .compare import Table
 
 TEMPLATE = "runs.html.j2"  # beside this module
@@ -142,9 +142,7 @@ class Paired:
 def paired(runs: Sequence[Run]) -> list[Paired]:
     """The first run against each other one, for every model that both have, by common images.
 
-    Images are the same if their pixels are, whatever list they are in. M. Fagerland et al., "The
-    McNemar test for binary matched-pairs data: mid-p and asymptotic are better than exact
-    conditional", BMC Medical Research Methodology 13 (2013).
+    Images are the same if their pixels are, whatever list they are in.
     """
     found = []
     base, *others = [_judged(run) for run in runs]
@@ -158,19 +156,8 @@ def paired(runs: Sequence[Run]) -> list[Paired]:
             a, b = (np.array([known[key] for key in common]) for known in (first, judged[model]))
             both, one, two = (int(n) for n in ((a & b).sum(), (a & ~b).sum(), (~a & b).sum()))
             pair, count = (runs[0].name, other.name), len(common)
-            found.append(Paired(model, pair, count, both, one, two, mid_p(one, two)))
+            found.append(Paired(model, pair, count, both, one, two, statistics.mid_p(one, two)))
     return found
-
-
-def mid_p(first: int, second: int) -> float:
-    """Two-sided mid-p value of the exact McNemar test, of the images only one or the other has."""
-    from scipy import stats
-
-    count, least = first + second, min(first, second)
-    if count == 0:
-        return 1.0
-    exact = 2 * stats.binom.cdf(least, count, 0.5) - stats.binom.pmf(least, count, 0.5)
-    return float(min(1.0, exact))
 
 
 def _judged(run: Run) -> dict[str, dict[tuple[bytes, str], bool]]:

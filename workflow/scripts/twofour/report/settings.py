@@ -25,7 +25,10 @@ class Release(Section):
     """What is handed on of the models."""
 
     license: str | None = key(
-        None, "licence of the models, for their cards (such as apache-2.0); null leaves it open"
+        None,
+        "licence of the models, for their cards: its SPDX identifier, such as apache-2.0; null leaves "
+        "it open",
+        schema={"type": ["string", "null"], "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$"},
     )
     preprocessing: bool = key(
         True,

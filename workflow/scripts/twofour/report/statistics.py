@@ -1,0 +1,169 @@
+"""Whether a difference is real: intervals and tests, by SciPy.
+
+Accuracies are shares of images, so their differences are of matched pairs: the same images, judged
+by two models. Speeds are measured in rounds, in each of which all models take a turn.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+CONFIDENCE = 0.95
+POWER = 0.8  # with which a number of images would show a difference
+RESAMPLES = 2000
+
+
+def wilson(right: int, images: int) -> tuple[float, float]:
+    """The 95 % interval of a share, in percent.
+
+    E. Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", J. Am. Stat.
+    Assoc. 22 (1927).
+    """
+    interval = stats.binomtest(right, images).proportion_ci(CONFIDENCE, method="wilson")
+    return 100 * float(interval.low), 100 * float(interval.high)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Two models on the same ``images``, in points of top-1 that the second has more.
+
+    ``first`` and ``second`` count the images that only one of them has right; ``low`` to ``high``
+    is the 95 % interval, ``p`` the mid-p value of the exact McNemar test.
+    """
+
+    images: int
+    first: int
+    second: int
+    low: float
+    high: float
+    p: float
+
+    @property
+    def points(self) -> float:
+        """The difference itself."""
+        return 100 * (self.second - self.first) / self.images
+
+    @property
+    def real(self) -> bool:
+        """Whether it is more than chance would give in one of twenty cases."""
+        return self.p < 1 - CONFIDENCE
+
+    @property
+    def needed(self) -> int | None:
+        """About how many such images would show it, in four of five cases; None if there is none.
+
+        R. Connor, "Sample size for testing differences in proportions for the paired-sample
+        design", Biometrics 43 (1987), with the shares found here.
+        """
+        if self.first == self.second:
+            return None
+        apart = (self.first + self.second) / self.images
+        moved = abs(self.second - self.first) / self.images
+        z_test, z_power = stats.norm.ppf((1 + CONFIDENCE) / 2), stats.norm.ppf(POWER)
+        root = z_test * math.sqrt(apart) + z_power * math.sqrt(apart - moved**2)
+        return math.ceil((root / moved) ** 2)
+
+
+def difference(first: np.ndarray, second: np.ndarray) -> Difference:
+    """Of two models, each [images] bool: whether it has the image right.
+
+    The interval is that of D. Bonett, R. Price, "Adjusted Wald confidence interval for a difference
+    of binomial proportions based on paired data", J. Educ. Behav. Stat. 37 (2012), eq. 4, which M.
+    Fagerland et al., "Recommended tests and confidence intervals for paired binomial proportions",
+    Stat. Med. 33 (2014), recommend.
+    """
+    images = len(first)
+    lost, gained = int((first & ~second).sum()), int((~first & second).sum())
+    low, high = _paired_interval(lost, gained, images)
+    return Difference(images, lost, gained, low, high, mid_p(lost, gained))
+
+
+def _paired_interval(lost: int, gained: int, images: int) -> tuple[float, float]:
+    worse, better = (lost + 1) / (images + 2), (gained + 1) / (images + 2)
+    middle = better - worse
+    error = math.sqrt((worse + better - middle**2) / (images + 2))
+    reach = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * error
+    return 100 * max(-1.0, middle - reach), 100 * min(1.0, middle + reach)
+
+
+def mid_p(first: int, second: int) -> float:
+    """Two-sided mid-p value of the exact McNemar test, of the images only one or the other has.
+
+    M. Fagerland et al., "The McNemar test for binary matched-pairs data: mid-p and asymptotic are
+    better than exact conditional", BMC Medical Research Methodology 13 (2013).
+    """
+    count, least = first + second, min(first, second)
+    if count == 0:
+        return 1.0
+    exact = 2 * stats.binom.cdf(least, count, 0.5) - stats.binom.pmf(least, count, 0.5)
+    return float(min(1.0, exact))
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """p values, corrected for their number.
+
+    S. Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Stat. 6 (1979).
+    """
+    order = np.argsort(values)
+    corrected, largest = [0.0] * len(values), 0.0
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(values) - rank) * values[index]))
+        corrected[index] = largest
+    return corrected
+
+
+def ratio_interval(ratios: np.ndarray) -> tuple[float, float]:
+    """The 95 % bootstrap interval of the geometric mean of ``ratios`` [rounds]."""
+    logs = np.log(ratios)
+    if len(logs) < 2 or np.ptp(logs) == 0:
+        value = float(np.exp(logs.mean()))
+        return value, value
+    found = stats.bootstrap(
+        (logs,),
+        np.mean,
+        confidence_level=CONFIDENCE,
+        n_resamples=RESAMPLES,
+        method="percentile",
+        random_state=0,
+    ).confidence_interval
+    return float(np.exp(found.low)), float(np.exp(found.high))
+
+
+def ratio_p(ratios: np.ndarray) -> float:
+    """p value that ``ratios`` [rounds] are 1 on average: Student's t test of their logarithms."""
+    logs = np.log(ratios)
+    if len(logs) < 2:
+        return 1.0
+    if np.ptp(logs) == 0:
+        return 1.0 if logs[0] == 0 else 0.0
+    return float(stats.ttest_1samp(logs, 0.0).pvalue)
+
+
+def expected_calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
+    """How far confidence and accuracy are apart on average, in points.
+
+    ``confidence`` [n] are probabilities of the first class, ``right`` [n] whether it is the true
+    one. C. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, eq. 3.
+    """
+    return 100 * sum(
+        share * abs(sure - hit) for _, share, sure, hit in reliability(confidence, right, bins)
+    )
+
+
+def reliability(
+    confidence: np.ndarray, right: np.ndarray, bins: int = 15
+) -> list[tuple[float, float, float, float]]:
+    """(middle, share of the images, mean confidence, accuracy) of each bin that has images."""
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    found = []
+    for number in np.unique(place).tolist():
+        inside = place == number
+        share = float(inside.mean())
+        sure, hit = float(confidence[inside].mean()), float(right[inside].mean())
+        found.append(((number + 0.5) / bins, share, sure, hit))
+    return found
