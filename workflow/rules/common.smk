@@ -205,7 +205,7 @@ def announce_work():
     estimate.announce(
         estimate.Work(
             dense=count_jobs("train_dense"),
-            sparse=count_jobs("train_sparse"),
+            sparse=count_jobs("train_sparse", "train_control"),
             passes=count_jobs("import_dense", "evaluate", "reference"),
             benchmark_images=len(NAMES) * batches * sum(sizes),
             jobs=count_jobs(),

@@ -35,6 +35,7 @@ rule evaluate:
         reference=path_of(artifacts.REFERENCE),
     output:
         evaluation=path_of(artifacts.EVALUATION),
+        predictions=path_of(artifacts.PREDICTIONS),
     log:
         f"{LOGS}/evaluate.{{model}}.{{backend}}-{{precision}}.log",
     benchmark:
@@ -55,7 +56,7 @@ rule evaluate:
     shell:
         'exec sh "$TWOFOUR" --gpu evaluate --config {params.config:q} --data {params.data:q}'
         " --model {params.model:q} --build {params.build:q} --reference {input.reference:q}"
-        " --out {output.evaluation:q} --log {log:q}"
+        " --out {output.evaluation:q} --predictions {output.predictions:q} --log {log:q}"
 
 
 rule benchmark:

@@ -94,3 +94,29 @@ else:
         shell:
             'exec sh "$TWOFOUR" --gpu import_dense {input.file:q} --config {params.config:q}'
             " --data {params.data:q} --out {params.out:q} --log {log:q}"
+
+
+if CONFIG.dense.control:
+
+    # The sparse network trains for twice as many epochs as the dense one; this one does, too.
+    use rule train_sparse as train_control with:
+        input:
+            **DATASET,
+            start=DENSE_NETWORK["weights"],
+        output:
+            weights=f"{RESULTS}/{models.MORE}/{artifacts.WEIGHTS}",
+            metrics=f"{RESULTS}/{models.MORE}/{artifacts.METRICS}",
+            summary=f"{RESULTS}/{models.MORE}/{artifacts.TRAINING}",
+            seen=f"{RESULTS}/{models.MORE}/{artifacts.SEEN}",
+        log:
+            f"{LOGS}/train_control.log",
+        benchmark:
+            f"{LOGS}/train_control.tsv"
+        params:
+            config=settings("train"),
+            code=code("train"),
+            data=subpath(input.train, parent=True),
+            start=lambda wildcards, input: input.start,
+            option="--more",
+            teacher=[],
+            out=subpath(output.weights, parent=True),

@@ -27,7 +27,7 @@ def main(options) -> None:
     target = backends.target(backend, settings.hardware)
     predict, built = build.load(Path(options.model), folder, target)
     from twofour.data import loader  # after the backend, which may load PaddlePaddle
-    from twofour.deploy import evaluate, reference
+    from twofour.deploy import evaluate, predicted, reference
 
     precision = built["precision"]
     tolerance = getattr(settings.evaluation.tolerance, precision)
@@ -39,12 +39,13 @@ def main(options) -> None:
         machine,
     )
     expected = reference.read(options.reference, dataset.content)
-    result = evaluate.evaluate(predict, images, dataset.val.labels, expected)
+    result, found = evaluate.evaluate(predict, images, dataset.val.labels, expected)
     evaluate.require_agreement(
         result, f"{options.model} in {backend} {precision}", precision, tolerance
     )
     result["agreement"]["tolerance"] = tolerance
     about = {"backend": backend, "precision": precision, "device": target.device}
+    predicted.write(options.predictions, found, dataset.content)
     files.write_json(options.out, {**about, **result})
     cli.log.info(
         "top-1 %.2f %%, top-5 %.2f %% of %d images; largest difference from the training graph "
@@ -66,6 +67,9 @@ def arguments(parser) -> None:
         "--reference", required=True, metavar="FILE", help="the training graph's output"
     )
     parser.add_argument("--out", required=True, metavar="FILE", help="JSON file to write")
+    parser.add_argument(
+        "--predictions", required=True, metavar="FILE", help=".npz file to write: image by image"
+    )
 
 
 if __name__ == "__main__":

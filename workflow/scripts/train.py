@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Train a network: dense from random weights, or sparse from pruned ones with their masks.
+"""Train a network: dense from random or given weights, or sparse from pruned ones with their masks.
 
 When run again after an interruption, it resumes from its last checkpoint, in OUT/checkpoints, and
 reaches the same result. With hardware.gpus (or cpu_processes on CPUs) above 1 it starts that many
@@ -28,6 +28,9 @@ def arguments(parser) -> None:
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
         "--start", metavar="DIR", help="the pruning stage's artifacts; makes the training sparse"
+    )
+    parser.add_argument(
+        "--more", metavar="FILE", help="dense model.pdparams: train it on, to compare with"
     )
     parser.add_argument(
         "--teacher",

@@ -60,6 +60,7 @@ CHECKSUMS = "SHA256SUMS"
 BUILT = "deploy/{model}/{case}/" + BUILD
 REFERENCE = "reference/{model}.npz"
 EVALUATION = "evaluation/{model}/{case}.json"
+PREDICTIONS = "evaluation/{model}/{case}.predictions.npz"
 SPEED = "benchmark/{model}/{case}/bs{batch_size}.json"
 PLOT = "plots/{name}.svg"
 RELEASED = "release/{model}"

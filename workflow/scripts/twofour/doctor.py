@@ -185,13 +185,14 @@ def _images(settings: Config) -> tuple[int, int, int]:
 def _work(settings: Config) -> estimate.Work:
     """The jobs of a whole run."""
     algorithms = len(models.branches(settings.sparsity.algorithm))
-    rows, deploy = 1 + 2 * algorithms, settings.deploy
+    control = int(settings.dense.control)
+    rows, deploy = 1 + control + 2 * algorithms, settings.deploy
     cases = len(backends.cases(deploy.backends, deploy.precisions))
     sizes = settings.benchmark.batch_sizes
     batches = estimate.batches(settings.benchmark.warmup, settings.benchmark.steps)
     return estimate.Work(
         dense=int(settings.dense.weights is None),
-        sparse=algorithms,
+        sparse=algorithms + control,
         passes=rows * (1 + cases),
         benchmark_images=cases * rows * batches * sum(sizes),
         jobs=10 + rows * (3 + 2 * cases) + cases * len(sizes),

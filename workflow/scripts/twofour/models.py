@@ -16,13 +16,15 @@ from typing import Any
 from .system import files
 from .system.errors import TwoFourError
 
-DENSE, PRUNED, SPARSE = "dense", "pruned", "sparse"
+DENSE, CONTROL, PRUNED, SPARSE = "dense", "control", "pruned", "sparse"  # kinds of models
+MORE = "dense_more"  # the name of the control
 PLAIN = "mask_1d"  # the algorithm whose models have plain names
 TRAINING, PRUNING, GIVEN = "training", "pruning", "given"  # how models are made
+_CONTROL = "the dense network, trained on for as many epochs as the sparse one"
 _DISTILLED = "retrained to match the probabilities of the dense model, too (distillation)"
 _BEST = "the epoch that is best on the validation images, so that its accuracy is a little too high"
 # Okabe and Ito's colours, which people with any kind of colour vision can tell apart.
-COLOURS = {DENSE: "#0072B2", PRUNED: "#999999", SPARSE: "#D55E00"}
+COLOURS = {DENSE: "#0072B2", CONTROL: "#56B4E9", PRUNED: "#999999", SPARSE: "#D55E00"}
 
 
 @dataclass(frozen=True)
@@ -64,17 +66,22 @@ def table(
     dense: str | None = None,
     distilled: bool = False,
     best_epoch: bool = False,
+    control: bool = False,
 ) -> list[Model]:
     """All models of a run, parents first.
 
     By ``sparsity.algorithm``, ``dense.weights``, and whether the sparse networks also learn from
-    the dense one (``train.distill``) and the best epoch is kept (``train.keep``).
+    the dense one (``train.distill``), the best epoch is kept (``train.keep``), and the dense
+    network is trained on for as long as the sparse one (``dense.control``).
     """
     made, file, note = TRAINING, None, _BEST if best_epoch else ""
     if dense is not None:
         made, file = GIVEN, Path(dense).name
         note = f"the finished network in {file}, not trained in this run"
     rows = [Model(DENSE, None, DENSE, made, "", COLOURS[DENSE], None, file, note)]
+    if control:
+        note = "; ".join([_CONTROL, *([_BEST] if best_epoch else [])])
+        rows.append(Model(MORE, DENSE, CONTROL, TRAINING, "", COLOURS[CONTROL], note=note))
     notes = [*([_DISTILLED] if distilled else []), *([_BEST] if best_epoch else [])]
     several = branches(algorithm)
     for suffix, name in several.items():
@@ -95,6 +102,7 @@ def of_run(settings: Any) -> list[Model]:
         settings.dense.weights,
         distilled=train.distill > 0,
         best_epoch=train.keep == "best",
+        control=settings.dense.control,
     )
 
 

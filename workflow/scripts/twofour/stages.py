@@ -34,7 +34,7 @@ FILE_LISTS = tuple(
 CHOSEN = ("sparsity.include", "sparsity.exclude", "sparsity.require_learnt")
 DISTILLATION = ("train.distill", "train.distill_temperature")  # from the dense network
 TRAINING = (
-    *("seed", *PICTURES, *AUGMENTATION, *LOADING, "model", "dense"),
+    *("seed", *PICTURES, *AUGMENTATION, *LOADING, "model", "dense.weights"),
     *(k for k in (f"train.{name}" for name in sections.names(Train)) if k not in DISTILLATION),
     *(*MACHINE, "hardware.gpus", "hardware.cpu_processes", "hardware.nodes"),
 )
@@ -63,7 +63,7 @@ STAGES: dict[str, Stage] = {
     "train": Stage(TRAINING, code=(train.ROOT,)),
     "train_sparse": Stage((*TRAINING, *DISTILLATION), code=(train.ROOT,)),
     "import_dense": Stage(
-        ("model", "dense", *PICTURES, *LOADING, "evaluation.batch_size", *MACHINE)
+        ("model", "dense.weights", *PICTURES, *LOADING, "evaluation.batch_size", *MACHINE)
     ),
     "permute": Stage(("seed", "model", "data.image_size", *CHOSEN)),
     "prune": Stage(("model", *CHOSEN)),
@@ -83,7 +83,7 @@ STAGES: dict[str, Stage] = {
             *("benchmark.warmup", "benchmark.steps", *MACHINE),
         )
     ),
-    "list_models": Stage(("sparsity.algorithm", "dense.weights", "train.keep", "train.distill")),
+    "list_models": Stage(("sparsity.algorithm", "dense", "train.keep", "train.distill")),
     "compare": Stage(("deploy", "benchmark.batch_sizes")),
     "plot": Stage(("deploy",)),
     "record_provenance": Stage(EVERYTHING),

@@ -8,29 +8,37 @@ from ..data.loader import Loader
 from ..system import progress
 from ..system.errors import TwoFourError
 from ..train.metrics import Tally
+from . import predicted
 from .backends import Predictor
+from .predicted import Predictions
 
 
-def evaluate(predict: Predictor, loader: Loader, labels: np.ndarray, reference: np.ndarray) -> dict:
+def evaluate(
+    predict: Predictor, loader: Loader, labels: np.ndarray, reference: np.ndarray
+) -> tuple[dict, Predictions]:
     """Accuracy of ``predict`` on the images of ``loader``, and agreement with the training graph.
 
     ``reference`` is the latter's output, [images, classes], in the order of ``labels`` [images].
+    Also returns what was predicted for each image.
     """
     deployed, graph = Tally(labels), Tally(labels)
+    found = predicted.empty(len(labels), reference.shape[1])
     largest, equal = 0.0, 0
     with progress.bar(loader.steps, "evaluating", "batch") as bar:
         for batch, positions in loader.epoch():
             ours, theirs = predict(batch), reference[positions]
             deployed.add(ours, positions)
+            found.put(positions, ours)
             graph.add(theirs, positions)
             largest = max(largest, float(np.abs(ours - theirs).max()))
             equal += int((ours.argmax(axis=1) == theirs.argmax(axis=1)).sum())
             bar.update()
-    return {
+    result = {
         **deployed.result(),
         "training_graph": graph.result(),
         "agreement": {"largest_difference": largest, "equal_predictions": equal / len(labels)},
     }
+    return result, found
 
 
 def require_agreement(result: dict, what: str, precision: str, tolerance: float) -> None:

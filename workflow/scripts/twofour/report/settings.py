@@ -26,8 +26,8 @@ class Release(Section):
 
     license: str | None = key(
         None,
-        "licence of the models, for their cards: its SPDX identifier, such as apache-2.0; null leaves "
-        "it open",
+        "licence of the models, for their cards: its SPDX identifier, such as apache-2.0; null "
+        "leaves it open",
         schema={"type": ["string", "null"], "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$"},
     )
     preprocessing: bool = key(

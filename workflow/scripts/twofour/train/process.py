@@ -21,12 +21,13 @@ def train(
     pruned: Path | None,
     out: Path,
     teacher: Path | None = None,
+    more: Path | None = None,
 ) -> dict[str, Any] | None:
     """Train on the dataset in folder ``data`` into ``out``, from the network in ``pruned``.
 
     ``pruned`` is the folder of the pruning stage, None for a dense training; ``teacher`` the file
-    with the dense network of a distillation. Returns what train.json holds in the first process,
-    and None in the others.
+    with the dense network of a distillation, ``more`` that with one to be trained on. Returns what
+    train.json holds in the first process, and None in the others.
     """
     dataset = lists.read(data)
     labels = dataset.train.labels
@@ -37,7 +38,7 @@ def train(
     if pruned is not None:
         start = begin.from_pruned(pruned, network, teacher)
     else:
-        start = begin.from_weights(settings.train.init, network)
+        start = begin.from_weights(str(more) if more else settings.train.init, network)
     identity = {"code": codehash.digest(ROOT), "dataset": dataset.content, **start.identity}
     began = settings.dense.weights or settings.train.init
     images, before = lists.digests(data), seen.by(began)

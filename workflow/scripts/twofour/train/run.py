@@ -21,8 +21,9 @@ def run(settings: Settings, options: Namespace, program: Path) -> int | None:
     """Train as the command line ``options`` of ``program`` say; if started again, resume.
 
     ``options`` has data and out, the folders of the dataset and of the results, start, that of the
-    pruned network, or None for a dense training, and teacher, the weights of a dense network to
-    learn from, or None. Returns an exit status for a part of a training on another node.
+    pruned network, or None for a dense training, teacher, the weights of a dense network to learn
+    from, or None, and more, those of one to be trained on, or None. Returns an exit status for a
+    part of a training on another node.
     """
     machine = libraries.start(settings.hardware, training=True)
     chosen = precision.choose(settings.train.precision, machine)  # an error is reported once
@@ -63,9 +64,9 @@ def _train(settings: Settings, options: Namespace, machine: Machine) -> None:
 
     start = Path(options.start) if options.start else None
     teacher = Path(options.teacher) if options.teacher else None
-    summary = process.train(
-        settings, machine, Path(options.data), start, Path(options.out), teacher
-    )
+    more = Path(options.more) if options.more else None
+    data, out = Path(options.data), Path(options.out)
+    summary = process.train(settings, machine, data, start, out, teacher, more)
     if summary is not None and summary["processes"] == 1:
         _report(summary)
 

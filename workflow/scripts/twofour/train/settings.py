@@ -21,6 +21,13 @@ class Dense(Section):
         "pruned and retrained as it is; null to train one",
         decides=False,
     )
+    control: bool = key(
+        False,
+        "also train the dense network on for as many epochs as the sparse one, which otherwise has "
+        "been trained twice as long: only so is the difference what sparsity costs (it takes "
+        "one more training)",
+        decides=False,
+    )
 
 
 @dataclass(frozen=True, repr=False)

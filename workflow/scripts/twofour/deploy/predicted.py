@@ -1,0 +1,65 @@
+"""What a deployed model predicted for each validation image: its most probable classes.
+
+Kept with each evaluation, since only image by image can two models be compared exactly.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..system.errors import TwoFourError
+from ..system.files import PathLike, atomic
+from .predictions import ranked
+
+TOP = 5
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """``labels`` [images, 5] of the most probable classes, and their ``probabilities``.
+
+    In the order of the validation list; fewer columns where there are fewer classes.
+    """
+
+    labels: np.ndarray
+    probabilities: np.ndarray
+
+    def put(self, positions: np.ndarray, probabilities: np.ndarray) -> None:
+        """Fill in those of the images at ``positions`` [n], from probabilities [n, classes]."""
+        best = ranked(probabilities, self.labels.shape[1])
+        self.labels[positions] = best
+        self.probabilities[positions] = np.take_along_axis(probabilities, best, axis=1)
+
+
+def empty(images: int, classes: int) -> Predictions:
+    """Predictions to be filled in."""
+    shape = (images, min(TOP, classes))
+    return Predictions(np.zeros(shape, np.uint16), np.zeros(shape, np.float32))
+
+
+def write(path: PathLike, found: Predictions, content: str) -> None:
+    """Write them as ``.npz``, with the ``content`` hash of the dataset that they belong to."""
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(
+            file,
+            labels=found.labels,
+            probabilities=found.probabilities,
+            dataset=np.array(content),
+        )
+
+
+def read(path: PathLike, content: str) -> Predictions:
+    """Read what :func:`write` wrote; TwoFourError if it is damaged or of another dataset."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            found = Predictions(archive["labels"], archive["probabilities"])
+            dataset = str(archive["dataset"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise TwoFourError(f"cannot read {Path(path)}: {error}") from error
+    if dataset != content:
+        raise TwoFourError(f"{Path(path)} belongs to other images; create it again")
+    return found
