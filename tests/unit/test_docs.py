@@ -72,7 +72,7 @@ def test_sparsity_page_has_every_algorithm():
 
 def test_rules_and_programs_share_their_names():
     programs = {path.stem for path in SCRIPTS.glob("*.py")}
-    trainings = {"train_dense", "train_sparse"}
+    trainings = {"train_dense", "train_sparse", "train_control"}
     assert {("train" if rule in trainings else rule) for rule in RULES} == programs - {
         *("check_config", "doctor"),
         *(command.PROGRAM_OF.get(name, name) for name in set(command.COMMANDS) - {"check"}),

@@ -1,3 +1,5 @@
+import json
+
 from twofour import models
 
 import pytest
@@ -27,14 +29,29 @@ def test_missing_results_are_a_sentence(name, tmp_path):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(("limit", "status"), [(1.0, 1), (1.5, 0), (2, 0)])
-def test_gate(tmp_path, limit, status):
-    models.write(tmp_path / "models.json", models.table("mask_1d"))
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"max_top1_drop": 1.0}, "the sparse model is 1.50 points of top-1 below dense_more in"),
+        ({"max_top1_drop": 1.5}, None),
+        (
+            {"max_top1_drop": 2, "judge": "bound"},
+            "may be up to 2.50 points of top-1 below dense_mo",
+        ),
+        ({"max_top1_drop": 2.5, "judge": "bound"}, None),
+    ],
+)
+def test_gate(tmp_path, given, said):
+    models.write(tmp_path / "models.json", models.table("mask_1d", control=True))
     (tmp_path / "comparison.csv").write_text(
-        "model,backend,precision,top1_drop\ndense,paddle,fp32,0\nsparse,paddle,fp32,1.5\n"
+        "model,backend,precision,top1_drop,drop_high,drop_against\ndense,paddle,fp32,0,0,dense\n"
+        "sparse,paddle,fp32,1.5,2.5,dense_more\n"
     )
-    config = f'{{"accept": {{"max_top1_drop": {limit}}}}}'
+    config = json.dumps({"accept": given})
     done = program("accept.py", "--results", tmp_path, "--config", config, check=False)
-    assert done.returncode == status
-    assert ("not accepted: the sparse model is 1.50 points" in done.stderr) == (status == 1)
-    assert (tmp_path / "accept.json").exists() == (status == 0)
+    assert done.returncode == (said is not None)
+    if said:
+        assert f"not accepted: {said}" in done.stderr.replace("the sparse model may", "may")
+    else:
+        found = json.loads((tmp_path / "accept.json").read_text())
+        assert (found["judge"], found["against"]) == (given.get("judge", "point"), "dense_more")

@@ -27,7 +27,12 @@ rule compare:
     input:
         dataset=dataset,
         models=TABLE_OF_MODELS,
-        evaluations=expand(path_of(artifacts.EVALUATION, "{case}"), model=NAMES, case=CASE_NAMES),
+        lists=[*LISTS.values()],
+        evaluations=expand(
+            [path_of(artifacts.EVALUATION, "{case}"), path_of(artifacts.PREDICTIONS, "{case}")],
+            model=NAMES,
+            case=CASE_NAMES,
+        ),
         speeds=expand(
             path_of(artifacts.SPEED, "{case}"),
             model=NAMES,

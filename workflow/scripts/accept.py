@@ -14,12 +14,13 @@ def main(options) -> None:
     from twofour import stages
     from twofour.report import accept, compare
 
-    limit = stages.load(options.config, "accept").accept.max_top1_drop
+    settings = stages.load(options.config, "accept")
     results = Path(options.results)
     table = compare.read(results / COMPARISON, models.read(results / MODELS))
-    largest = accept.largest_drop(table, limit, results / COMPARISON)
-    files.write_json(results / ACCEPTED, {"max_top1_drop": limit, "largest_drop": largest})
-    cli.log.info("accepted: the largest drop is %.2f points", largest)
+    found = accept.judge(table, settings.accept, results / COMPARISON)
+    files.write_json(results / ACCEPTED, found)
+    what = "largest drop" if found["judge"] == "point" else "bound of the largest drop"
+    cli.log.info("accepted: the %s is %.2f points", what, found["largest_drop"])
 
 
 def arguments(parser) -> None:

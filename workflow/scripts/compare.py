@@ -13,7 +13,7 @@ from twofour.system import cli, files
 def main(options) -> None:
     from twofour import stages
     from twofour.deploy import backends
-    from twofour.report import compare
+    from twofour.report import compare, display
 
     settings = stages.load(options.config, "compare")
     results = Path(options.results)
@@ -23,11 +23,10 @@ def main(options) -> None:
         backends.cases(settings.deploy.backends, settings.deploy.precisions),
         settings.benchmark.batch_sizes,
     )
-    text = compare.words(table)
     with files.atomic(results / COMPARISON) as temporary:
         table.frame.to_csv(temporary, index=False, float_format="%.6g")
-    files.write_text(results / COMPARISON_TEXT, compare.markdown(table, text))
-    files.write_text(results / VERDICT, compare.verdict(table, text, results / REPORT))
+    files.write_text(results / COMPARISON_TEXT, display.markdown(table))
+    files.write_text(results / VERDICT, display.terminal(table, results / REPORT))
     cli.log.info("wrote %s", results / COMPARISON)
 
 

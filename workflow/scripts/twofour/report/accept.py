@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ..models import SPARSE
 from ..system.errors import TwoFourError
 from .compare import Table
+from .settings import Accept
+
+COLUMNS = {"point": "top1_drop", "bound": "drop_high"}
 
 
-def largest_drop(table: Table, limit: float | None, path: Path) -> float:
-    """The most points of top-1 that a sparse model lost in some backend.
+def judge(table: Table, accept: Accept, path: Path) -> dict[str, Any]:
+    """What accept.json holds: the limit, what is judged, and the most that a sparse model lost.
 
-    Raises TwoFourError if it is more than ``limit``, or if there is no limit; ``path`` is the file
-    that holds the ``table``.
+    Raises TwoFourError if it is more than ``accept.max_top1_drop``, or if there is no limit;
+    ``path`` is the file that holds the ``table``.
     """
+    limit, column = accept.max_top1_drop, COLUMNS[accept.judge]
     if limit is None:
         raise TwoFourError("accept.max_top1_drop is not set; there is nothing to check")
     sparse = table.of_kind(SPARSE)
-    worst = sparse.loc[sparse["top1_drop"].idxmax()]
-    if worst["top1_drop"] > limit:
+    worst = sparse.loc[sparse[column].idxmax()]
+    drop = float(worst[column])
+    if drop > limit:
+        may = "may be up to" if accept.judge == "bound" else "is"
+        interval = " (the bound of the 95 % interval)" if accept.judge == "bound" else ""
         raise TwoFourError(
-            f"not accepted: the {worst['model']} model is {worst['top1_drop']:.2f} points of top-1 "
-            f"below the dense one in {worst['backend']} {worst['precision']}, and "
+            f"not accepted: the {worst['model']} model {may} {drop:.2f} points of top-1 below "
+            f"{worst['drop_against']} in {worst['backend']} {worst['precision']}{interval}, and "
             f"accept.max_top1_drop allows {limit:g}; the table is in {path}"
         )
-    return float(worst["top1_drop"])
+    return {
+        "max_top1_drop": limit,
+        "judge": accept.judge,
+        "largest_drop": drop,
+        "against": worst["drop_against"],
+    }

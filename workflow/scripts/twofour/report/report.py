@@ -24,7 +24,7 @@ from ..deploy import snippet
 from ..models import DENSE, PRUNED, SPARSE, Model, of_kind
 from ..system.files import read_json, read_text
 from ..train import seen
-from . import compare
+from . import compare, display, outcome, words
 from .captions import PLOTS
 
 TEMPLATE = "report.html.j2"  # beside this module
@@ -36,6 +36,7 @@ def render(results: Path, models: Sequence[Model], cases: Sequence[tuple[str, st
     dataset = read_json(results / "dataset" / DATASET)
     dense = read_json(results / DENSE / TRAINING)
     table = compare.read(results / COMPARISON, models)
+    found = outcome.read(table)
     deployed = [
         (
             model.name,
@@ -52,15 +53,14 @@ def render(results: Path, models: Sequence[Model], cases: Sequence[tuple[str, st
     )
     return environment.get_template(TEMPLATE).render(
         run=provenance["config"]["run"],
+        verdict=words.verdict(found),
         words=[
-            compare.words(table),
+            " ".join(words.details(found)),
             *(_sparsity_words(report) for report in sparsity),
             *_kernel_words(deployed),
         ],
-        headings=compare.headings(table),
-        notes=compare.notes(table),
-        rows=compare.cells(table),
-        kinds=table.kinds(),
+        grids={"Accuracy": display.accuracy(table), "Speed": display.speed(table)},
+        notes=display.notes(table),
         colours={model.kind: model.colour for model in models},
         layers=sparsity[0]["layers"],
         pictures=[(_svg(results / PLOT.format(name=n)), text) for n, text in PLOTS.items()],

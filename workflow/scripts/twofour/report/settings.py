@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ..system.sections import Section, key
 
@@ -17,6 +18,11 @@ class Accept(Section):
         "the table is written); null for no limit",
         minimum=0,
         maximum=100,
+    )
+    judge: Literal["point", "bound"] = key(
+        "point",
+        "what accept.max_top1_drop is compared with: the drop that was measured (point), or the "
+        "most that the 95 % interval leaves open (bound)",
     )
 
 

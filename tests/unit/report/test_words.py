@@ -1,0 +1,242 @@
+"""The sentences of the verdict, for every kind of outcome.
+
+Each test builds a table whose rows are what a run would have measured, and reads what is said.
+"""
+
+from twofour import models
+from twofour.report import compare, display, outcome, statistics, words
+
+import numpy as np
+import pandas as pd
+import pytest
+
+BACKENDS = {"tensorrt_sparse": True, "onnxruntime": False}
+
+
+def rows_of(
+    sparse=(0, 0),
+    images=1000,
+    control=True,
+    given=None,
+    backends=("tensorrt_sparse",),
+    ratio=1.0,
+    p=1.0,
+    noise=(0.99, 1.01),
+    batches=(8,),
+    tail=1.5,
+    from_files=0.8,
+    distilled=False,
+):
+    """A table: images that only the other or only the sparse model has right, and its speed."""
+    known = models.table("mask_1d", given, distilled, control=control)
+    lost, gained = sparse
+    right = {"dense": 900, "dense_more": 905, "pruned": 300}
+    base = right["dense_more" if control else "dense"]
+    right["sparse"] = base - lost + gained
+    frame = []
+    for backend in backends:
+        for batch in batches:
+            for model in known:
+                cells = dict.fromkeys(compare.COLUMNS, np.nan)
+                cells |= {"model": model.name, "backend": backend, "precision": "fp16"}
+                cells |= {"device": "some GPU", "batch_size": batch, "images": images}
+                cells |= {"top1": 100 * right[model.name] / images, "top5": 99.0, "size_mb": 1.0}
+                other = "dense_more" if control and model.kind == "sparse" else "dense"
+                worse, better = sparse if model.kind == "sparse" else (0, 0)
+                first, second = np.ones(images, bool), np.ones(images, bool)
+                second[:worse], first[images - better :] = False, False
+                found = statistics.difference(first, second)
+                cells |= {"drop_against": other, "top1_drop": -found.points}
+                cells |= {"drop_low": -found.high, "drop_high": -found.low, "drop_p": found.p}
+                cells |= {"only_other": worse, "only_this": better, "top1_low": 0, "top1_high": 1}
+                faster = ratio if model.kind == "sparse" else 1.0
+                cells |= {"throughput_img_s": 100 * faster, "speedup": faster}
+                cells |= {"speedup_low": faster - 0.01, "speedup_high": faster + 0.01}
+                cells |= {"noise_low": noise[0], "noise_high": noise[1], "speedup_p": p}
+                cells |= {"speedup_p_holm": p, "end_to_end_img_s": 100 * from_files}
+                cells |= {"latency_p50_ms": 1.0, "latency_p99_ms": tail, "density": 0.5}
+                cells |= {"sparse_kernels": BACKENDS[backend], "made": model.made}
+                frame.append(cells)
+    return compare.Table(pd.DataFrame(frame)[compare.COLUMNS], known)
+
+
+def said(**given) -> str:
+    return " ".join(words.verdict(outcome.read(rows_of(**given))))
+
+
+# --- what it cost ---
+
+
+def test_a_real_loss_is_a_cost_with_its_interval():
+    text = said(sparse=(40, 10))
+    assert text.startswith(
+        "2:4 sparsity cost 3.00 points of top-1: 87.50 % against 90.50 % of a dense"
+    )
+    assert "trained as long (95 % interval 1.6" in text and "1,000 validation images)" in text
+
+
+def test_a_real_gain_is_told_as_one():
+    text = said(sparse=(5, 30))
+    assert text.startswith("The 2:4 sparse model is 2.50 points of top-1 better: 93.00 % against")
+
+
+def test_no_difference_is_told_with_what_may_hide_behind_it():
+    text = said(sparse=(6, 6), images=4000)
+    assert "cost no top-1 that 4,000 validation images can show" in text
+    assert "at most 0.1" in text or "at most 0.2" in text
+    assert "cost 0" not in text and "better" not in text
+
+
+def test_too_few_images_leave_it_open_and_say_how_many_would_do():
+    text = said(sparse=(25, 15), images=1000)
+    assert text.startswith(
+        "Whether 2:4 sparsity costs accuracy cannot be told from 1,000 validation"
+    )
+    assert "about 3,100 images would show" in text
+    same = said(sparse=(30, 30), images=1000)
+    assert "cannot be told" in same and "would show" not in same
+
+
+@pytest.mark.parametrize("sparse", [(40, 10), (5, 30), (25, 15), (6, 6)])
+def test_without_a_control_every_verdict_says_that_it_is_unfair(sparse):
+    text = said(sparse=sparse, control=False)
+    assert "trained twice as long as the dense one (dense.control: true" in text
+    assert "trained as long" not in text.replace("twice as long", "")
+    assert "twice as long" not in said(sparse=sparse)
+
+
+def test_a_given_network_is_named():
+    text = said(sparse=(40, 10), control=False, given="x/r50.pth")
+    assert "of the dense network in r50.pth (95 %" in text
+    assert "has been trained on, and the one in r50.pth was not" in text
+    fair = said(sparse=(40, 10), given="x/r50.pth")
+    assert "trained as long" in fair and "was not" not in fair
+
+
+# --- what it bought ---
+
+
+def test_a_gain_is_told_with_its_place():
+    text = said(ratio=1.3, p=0.001, batches=(8, 32))
+    assert (
+        "It was faster in tensorrt_sparse fp16 at batch 8 (1.30 ×) and tensorrt_sparse fp16 at "
+        "batch 32 (1.30 ×)." in text
+    )
+
+
+def test_a_loss_is_told_too():
+    assert "It was slower in tensorrt_sparse fp16 at batch 8 (0.70 ×)." in said(ratio=0.7, p=0.001)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"ratio": 1.3, "p": 0.2},  # chance
+        {
+            "ratio": 1.3,
+            "p": 0.001,
+            "noise": (0.7, 1.4),
+        },  # the dense one differs as much from itself
+        {"ratio": 1.015, "p": 0.001},  # too small to matter
+        {"ratio": 0.7, "p": 0.001, "noise": (0.6, 1.0)},
+    ],
+)
+def test_what_lies_within_the_noise_is_no_gain_and_no_loss(given):
+    text = said(**given)
+    assert "It bought no speed beyond the noise of the measurement in tensorrt_sparse fp16" in text
+    assert "faster" not in text.split("which may use")[0] and "slower" not in text
+
+
+def test_backends_without_such_kernels_can_gain_nothing_whatever_was_measured():
+    text = said(backends=("onnxruntime",), ratio=1.5, p=1e-6)
+    assert "It bought no speed here and could not: onnxruntime has no kernels that skip" in text
+    assert "faster" not in text
+    both = said(backends=("onnxruntime", "tensorrt_sparse"), ratio=1.5, p=1e-6)
+    assert "faster in tensorrt_sparse fp16 at batch 8 (1.50 ×)." in both
+    assert "onnxruntime" not in both
+
+
+# --- whether to believe it ---
+
+
+@pytest.mark.parametrize(
+    ("given", "sign"),
+    [
+        (
+            {"noise": (0.9, 1.1)},
+            "in 1 of 1 cases the dense model differed from itself by more than",
+        ),
+        ({"noise": (1.2, 1.3)}, "(at most 1.30 ×)"),
+        ({"tail": 9.0}, "in 1 the slowest batches took many times the median"),
+        ({"from_files": 1.3}, "in 1 reading files as well was faster than without"),
+    ],
+)
+def test_a_busy_machine_is_said_to_be_busy(given, sign):
+    text = said(**given)
+    assert "The machine was busy while speed was measured" in text and sign in text
+    assert text.index("busy") > text.index("It bought")  # the caveat comes last
+    assert "busy" not in said()
+
+
+# --- further sentences ---
+
+
+def test_details_say_what_pruning_alone_did_and_how_much_controls_vary():
+    table = rows_of(sparse=(10, 10), backends=("onnxruntime", "tensorrt_sparse"), ratio=1.2, p=0.5)
+    text = " ".join(words.details(outcome.read(table)))
+    assert (
+        "Pruning alone took top-1 from 90.00 % to 30.00 %; retraining brought it to 90.50 %" in text
+    )
+    assert "In onnxruntime, which runs the same dense kernels for both" in text
+    assert "Fastest: onnxruntime fp16 at batch 8, 100 img/s dense and 120 sparse." in text
+
+
+def test_of_several_branches_each_is_named():
+    frame = pd.concat([rows_of(sparse=(40, 10)).frame, rows_of(sparse=(10, 10)).frame])
+    second = frame.iloc[4:].copy()
+    second["model"] = second["model"].replace(
+        {"pruned": "pruned/mask_2d_best", "sparse": "sparse/mask_2d_best"}
+    )
+    keep = second[second["model"].str.contains("/")]
+    known = models.table(["mask_1d", "mask_2d_best"], control=True)
+    table = compare.Table(pd.concat([frame.iloc[:4], keep], ignore_index=True), known)
+    text = " ".join(words.verdict(outcome.read(table)))
+    assert "2:4 sparsity by mask_1d cost 3.00 points" in text
+    assert "by mask_2d_best" in text
+
+
+# --- where they are shown ---
+
+
+def test_page_terminal_and_markdown_have_the_same_verdict(tmp_path):
+    table = rows_of(sparse=(40, 10), ratio=1.3, p=0.001)
+    sentences = words.verdict(outcome.read(table))
+    shown = display.terminal(table, tmp_path / "page.html")
+    for sentence in sentences:
+        assert sentence in display.markdown(table)
+        assert sentence.replace(" ", "") in shown.replace("\n", "").replace(" ", "")
+    assert all(len(line) <= 79 for line in shown.splitlines()[:-2])
+    assert "sparse" in shown and "1.6" in shown.replace("−", "-")
+
+
+def test_the_dense_model_is_not_compared_with_itself():
+    grid = display.accuracy(rows_of(sparse=(40, 10)))
+    cells = dict(zip(grid.headings, grid.rows[0]))
+    assert (cells["model"], cells["drop"], cells["against"]) == ("dense", "", "")
+    assert dict(zip(grid.headings, grid.rows[-1]))["against"] == "dense_more"
+    assert grid.kinds == ["dense", "control", "pruned", "sparse"]
+
+
+def test_columns_that_nothing_was_measured_of_are_not_shown():
+    table = rows_of()
+    assert "GPU alone" not in display.speed(table).headings
+    table.frame["device_speedup"] = 1.0
+    assert "GPU alone" in display.speed(table).headings and "GPU alone" in display.markdown(table)
+
+
+def test_notes_of_equal_backends_are_joined():
+    table = rows_of(backends=("onnxruntime", "tensorrt_sparse"), distilled=True)
+    table.frame["note"] = "dense kernels"
+    found = display.notes(table)
+    assert found[0] == "onnxruntime and tensorrt_sparse: dense kernels."
+    assert any(note.startswith("sparse: retrained to match") for note in found)

@@ -1,0 +1,183 @@
+"""The comparison for people: two tables, of accuracy and of speed, for page, Markdown, terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ..models import DENSE
+from . import outcome, words
+from .compare import CASE, Table
+
+# heading: (column that must have been measured, the cell of a row)
+_Column = tuple[str, Callable[[pd.Series], str]]
+
+
+def _number(column: str, form: str) -> _Column:
+    return column, lambda row: "" if pd.isna(row[column]) else form.format(row[column])
+
+
+def _interval(low: str, high: str, form: str = "{:.2f}") -> _Column:
+    def cell(row: pd.Series) -> str:
+        if pd.isna(row[low]):
+            return ""
+        return f"{form.format(row[low])} to {form.format(row[high])}".replace("-", "−")
+
+    return low, cell
+
+
+def _unless_itself(column: _Column) -> _Column:
+    """Empty for the dense model, which is compared with itself."""
+    name, cell = column
+    return name, lambda row: "" if row["model"] == DENSE else cell(row)
+
+
+_MODEL: dict[str, _Column] = {
+    "model": _number("model", "{}"),
+    "backend": _number("backend", "{}"),
+    "precision": _number("precision", "{}"),
+}
+_ACCURACY: dict[str, _Column] = {
+    **_MODEL,
+    "top-1 %": _number("top1", "{:.2f}"),
+    "95 % interval": _interval("top1_low", "top1_high"),
+    "top-5 %": _number("top5", "{:.2f}"),
+    "drop": _unless_itself(_number("top1_drop", "{:.2f}")),
+    "interval of the drop": _unless_itself(_interval("drop_low", "drop_high")),
+    "against": _unless_itself(_number("drop_against", "{}")),
+    "density": _number("density", "{:.2f}"),
+    "MB": _number("size_mb", "{:.2f}"),
+}
+_SPEED: dict[str, _Column] = {
+    **_MODEL,
+    "batch": _number("batch_size", "{}"),
+    "img/s": _number("throughput_img_s", "{:.0f}"),
+    "speed-up": _number("speedup", "{:.2f}"),
+    "its interval": _unless_itself(_interval("speedup_low", "speedup_high")),
+    "noise": _interval("noise_low", "noise_high"),
+    "GPU alone": _number("device_speedup", "{:.2f}"),
+    "from files img/s": _number("end_to_end_img_s", "{:.0f}"),
+    "p50 ms": _number("latency_p50_ms", "{:.2f}"),
+    "p99 ms": _number("latency_p99_ms", "{:.2f}"),
+}
+WORDS = 3  # columns of words at the left
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table for display: ``headings``, ``rows`` of text, and the kind of each row's model."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    kinds: Sequence[str]
+
+
+def accuracy(table: Table) -> Grid:
+    """A row for each model, backend and precision."""
+    return _grid(table, table.frame.drop_duplicates(["model", "backend", "precision"]), _ACCURACY)
+
+
+def speed(table: Table) -> Grid:
+    """A row for each model, backend, precision and batch size."""
+    return _grid(table, table.frame, _SPEED)
+
+
+def _grid(table: Table, frame: pd.DataFrame, columns: dict[str, _Column]) -> Grid:
+    shown = {head: cell for head, (key, cell) in columns.items() if frame[key].notna().any()}
+    kinds = {model.name: model.kind for model in table.models}
+    return Grid(
+        list(shown),
+        [[cell(row) for cell in shown.values()] for _, row in frame.iterrows()],
+        [kinds[name] for name in frame["model"]],
+    )
+
+
+def notes(table: Table) -> list[str]:
+    """What must be known of single models and backends, and what the columns mean, a line each."""
+    noted = table.frame[["backend", "note"]].dropna().drop_duplicates()
+    plain = [m.name for m in table.models if m.branch and m.branch not in m.name]
+    alone = table.frame["device_speedup"].notna().any()
+    return [
+        *(
+            f"{words.listed(list(rows['backend']))}: {note}."
+            for note, rows in noted.groupby("note", sort=False)
+        ),
+        *_model_notes(table),
+        *([f"{words.listed(plain)}: by {table.branch(plain[0])}."] if plain else []),
+        "drop: points of top-1 below the model named beside it in the same backend and precision; "
+        "intervals are of 95 %, those of the drop image by image. density: share of non-zero "
+        "weights in the layers that 2:4 applies to. MB: size of the deployed files.",
+        "speed-up: img/s over those of the dense model in the same backend, precision and batch "
+        "size, measured in turns; noise: the same of the dense model to itself, in the same turns. "
+        + ("GPU alone: the same by the GPU's own time, without copies. " if alone else "")
+        + "from files: reading and decoding the image files included. p50, p99: latency of a "
+        "batch.",
+    ]
+
+
+def _model_notes(table: Table) -> list[str]:
+    """A sentence for each model whose figures need one: where it comes from, how it was made."""
+    return [f"{model.name}: {model.note}." for model in table.models if model.note]
+
+
+def markdown(table: Table) -> str:
+    """comparison.md: the verdict and the tables."""
+    found = outcome.read(table)
+    devices = ", ".join(sorted(table.frame["device"].unique()))
+    parts = [
+        "# Dense and 2:4 sparse",
+        *words.verdict(found),
+        " ".join(words.details(found)),
+        "## Accuracy",
+        _lines(accuracy(table)),
+        "## Speed",
+        _lines(speed(table)),
+        f"Measured on {devices}.",
+        *notes(table),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _lines(grid: Grid) -> str:
+    lines = [grid.headings, ["---"] * len(grid.headings), *grid.rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+_BRIEF: dict[str, _Column] = {
+    "model": _number("model", "{}"),
+    "top-1 %": _number("top1", "{:.2f}"),
+    "drop": _unless_itself(_number("top1_drop", "{:.2f}")),
+    "interval": _unless_itself(_interval("drop_low", "drop_high")),
+    "img/s": _number("throughput_img_s", "{:.0f}"),
+    "speed-up": _number("speedup", "{:.2f}"),
+    "MB": _number("size_mb", "{:.2f}"),
+}
+_WIDTH = 79  # characters: a terminal has at least 80
+
+
+def terminal(table: Table, page: Path) -> str:
+    """verdict.txt, what a run shows at its end: the verdict, a row for each model, the page's path.
+
+    The rows are those of the case in which one of them is fastest.
+    """
+    found = outcome.read(table)
+    fastest = found.fastest
+    where = table.frame[CASE].apply(
+        lambda row: f"{row['backend']} {row['precision']}" == fastest.case, axis=1
+    )
+    rows = table.frame[where & (table.frame["batch_size"] == fastest.batch_size)]
+    grid = _grid(table, rows, _BRIEF)
+    lines = [grid.headings, *grid.rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(grid.headings))]
+    body = [
+        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:]))])
+        for line in lines
+    ]
+    told = [textwrap.fill(line, _WIDTH) for line in words.verdict(found)]
+    below = [textwrap.fill(line, _WIDTH) for line in _model_notes(table)]
+    head = f"{fastest.case} at batch {fastest.batch_size}, the fastest:"
+    return "\n".join(["", *told, "", head, *body, *below, "", f"Everything else: {page}", ""])

@@ -1,0 +1,217 @@
+"""What a run found, as one structure from which page, terminal and Markdown make their words.
+
+Nothing here is a sentence, and nothing in the sentences (:mod:`.words`) is decided there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from ..models import CONTROL, DENSE, GIVEN, SPARSE, Model, of_kind
+from . import statistics
+from .compare import CASE, Table
+
+SMALL = (
+    1.0  # points of top-1: where fewer are excluded, a difference has not been looked for in vain
+)
+NOISE = 0.02  # a ratio of speeds within 2 % of 1 is no gain or loss, however steady it looks
+# A machine counts as busy if the dense model differs from itself by more than this, …
+SPREAD = 1.1
+TAIL = 8.0  # … if p99 is so many times p50, or if reading files as well is faster
+FASTER_FROM_FILES = 1.1
+
+WORSE, BETTER, EQUAL, OPEN = "worse", "better", "equal", "open"
+FASTER, SLOWER, LEVEL = "faster", "slower", "level"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Top-1 of a sparse model against another one, in ``cases`` in which it is the same.
+
+    ``dense``, ``other``, ``pruned`` and ``sparse`` are percent; ``drop`` from ``low`` to ``high``
+    are points that the sparse model has less than the other, which is the control if ``fair``.
+    ``needed`` is about how many images would show such a difference, None if there is none.
+    """
+
+    model: Model
+    cases: tuple[str, ...]
+    images: int
+    dense: float
+    other: float
+    pruned: float
+    sparse: float
+    drop: float
+    low: float
+    high: float
+    only_other: int
+    only_this: int
+    p: float
+    fair: bool
+    needed: int | None
+
+    @property
+    def finding(self) -> str:
+        """WORSE or BETTER, or EQUAL if less than SMALL can be hidden, or OPEN."""
+        if self.p < 1 - statistics.CONFIDENCE:
+            return WORSE if self.drop > 0 else BETTER
+        return EQUAL if self.high <= SMALL else OPEN
+
+
+@dataclass(frozen=True)
+class Speed:
+    """A sparse model against the dense one in a case: ``ratio`` of img/s, its interval, the noise.
+
+    ``kernels`` says whether the backend may use kernels that skip zeros, ``alone`` is the ratio of
+    a GPU's time without copies, None where it is not known.
+    """
+
+    model: Model
+    case: str
+    batch_size: int
+    ratio: float
+    low: float
+    high: float
+    noise: tuple[float, float]
+    p: float
+    kernels: bool
+    alone: float | None
+
+    @property
+    def finding(self) -> str:
+        """FASTER or SLOWER where that is outside of the noise and of chance, else LEVEL."""
+        if self.p < 1 - statistics.CONFIDENCE:
+            if self.ratio > max(self.noise[1], 1 + NOISE):
+                return FASTER
+            if self.ratio < min(self.noise[0], 1 - NOISE):
+                return SLOWER
+        return LEVEL
+
+
+@dataclass(frozen=True)
+class Busy:
+    """Signs that something else ran on the machine: how many of the ``cases`` show each.
+
+    ``spread`` is the largest ratio of the dense model's speed to its own.
+    """
+
+    cases: int
+    unsteady: int
+    spread: float
+    tails: int
+    from_files: int
+
+    @property
+    def found(self) -> bool:
+        """Whether any of them is there."""
+        return bool(self.unsteady or self.tails or self.from_files)
+
+
+@dataclass(frozen=True)
+class Fastest:
+    """The case in which one of dense and sparse models has most img/s, and both of them there."""
+
+    case: str
+    batch_size: int
+    dense: float
+    sparse: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All of it. ``given`` is the file of a dense network that was not trained in this run."""
+
+    costs: Sequence[Cost]
+    speeds: Sequence[Speed]
+    busy: Busy
+    fastest: Fastest
+    given: str | None
+    several: bool  # branches
+
+
+def read(table: Table) -> Outcome:
+    """What the ``table`` says."""
+    (dense,) = of_kind(table.models, DENSE)
+    sparse = of_kind(table.models, SPARSE)
+    return Outcome(
+        [cost for model in sparse for cost in _costs(table, model)],
+        [speed for model in sparse for speed in _speeds(table, model)],
+        _busy(table),
+        _fastest(table),
+        dense.file if dense.made == GIVEN else None,
+        len(sparse) > 1,
+    )
+
+
+def _costs(table: Table, model: Model) -> list[Cost]:
+    found: dict[Cost, list[str]] = {}
+    accuracy = table.frame.drop_duplicates(["model", "backend", "precision"])
+    fair = bool(of_kind(table.models, CONTROL))
+    for (backend, precision), group in accuracy.groupby(["backend", "precision"], sort=False):
+        rows = group.set_index("model")
+        row, images = rows.loc[model.name], int(rows.loc[model.name, "images"])
+        lost, gained = int(row["only_other"]), int(row["only_this"])
+        cost = Cost(
+            model=model,
+            cases=(),
+            images=images,
+            dense=float(rows.loc[DENSE, "top1"]),
+            other=float(rows.loc[row["drop_against"], "top1"]),
+            pruned=float(rows.loc[table.parent(model.name), "top1"]),
+            sparse=float(row["top1"]),
+            drop=float(row["top1_drop"]),
+            low=float(row["drop_low"]),
+            high=float(row["drop_high"]),
+            only_other=lost,
+            only_this=gained,
+            p=float(row["drop_p"]),
+            fair=fair,
+            needed=statistics.Difference(images, lost, gained, 0, 0, 0).needed,
+        )
+        found.setdefault(cost, []).append(f"{backend} {precision}")
+    return [replace(cost, cases=tuple(cases)) for cost, cases in found.items()]
+
+
+def _speeds(table: Table, model: Model) -> list[Speed]:
+    rows = table.frame[table.frame["model"] == model.name]
+    return [
+        Speed(
+            model=model,
+            case=f"{row['backend']} {row['precision']}",
+            batch_size=int(row["batch_size"]),
+            ratio=float(row["speedup"]),
+            low=float(row["speedup_low"]),
+            high=float(row["speedup_high"]),
+            noise=(float(row["noise_low"]), float(row["noise_high"])),
+            p=float(row["speedup_p_holm"]),
+            kernels=bool(row["sparse_kernels"]),
+            alone=None if pd.isna(row["device_speedup"]) else float(row["device_speedup"]),
+        )
+        for _, row in rows.iterrows()
+    ]
+
+
+def _busy(table: Table) -> Busy:
+    dense = table.of_kind(DENSE)
+    spread = dense["noise_high"].clip(lower=1) / dense["noise_low"].clip(upper=1)
+    tails = dense["latency_p99_ms"] > TAIL * dense["latency_p50_ms"]
+    files = dense["end_to_end_img_s"] > FASTER_FROM_FILES * dense["throughput_img_s"]
+    return Busy(
+        len(dense),
+        int((spread > SPREAD).sum()),
+        float(spread.max()),
+        int(tails.sum()),
+        int(files.sum()),
+    )
+
+
+def _fastest(table: Table) -> Fastest:
+    kinds = pd.concat([table.of_kind(DENSE), table.of_kind(SPARSE)])
+    best = kinds.loc[kinds["throughput_img_s"].idxmax()]
+    same = kinds[(kinds[CASE] == best[CASE]).all(axis=1)]
+    dense = same[same["model"] == DENSE]["throughput_img_s"].iloc[0]
+    sparse = same[same["model"] != DENSE]["throughput_img_s"].max()
+    case = f"{best['backend']} {best['precision']}"
+    return Fastest(case, int(best["batch_size"]), float(dense), float(sparse))

@@ -1,0 +1,185 @@
+"""The findings of a run in sentences: what sparsity cost, what it bought, and what to beware of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .outcome import (
+    BETTER,
+    EQUAL,
+    FASTER,
+    LEVEL,
+    SLOWER,
+    WORSE,
+    Busy,
+    Cost,
+    Outcome,
+    Speed,
+)
+
+
+def verdict(outcome: Outcome) -> list[str]:
+    """Two or three sentences: what it cost, what it bought, and the caveat if there is one."""
+    costs = [_cost_words(cost, outcome) for cost in outcome.costs]
+    return [*costs, _speed_words(outcome), *caveats(outcome)]
+
+
+def caveats(outcome: Outcome) -> list[str]:
+    """What the reader of the verdict must know."""
+    found = []
+    if not all(cost.fair for cost in outcome.costs):
+        what = "trained twice as long as the dense one (dense.control: true trains that on, too)"
+        if outcome.given:
+            what = (
+                f"been trained on, and the one in {outcome.given} was not (dense.control: true "
+                "trains that on, too)"
+            )
+        found.append(f"This is not what sparsity alone costs: the sparse network has {what}.")
+    if outcome.busy.found:
+        found.append(_busy_words(outcome.busy))
+    return found
+
+
+def details(outcome: Outcome) -> list[str]:
+    """Further sentences: before retraining, single speeds, where what ran fastest."""
+    found = []
+    for cost in outcome.costs:
+        by = f" by {cost.model.branch}" if cost.model.branch else ""
+        found.append(
+            f"Pruning alone{by} took top-1 from {cost.dense:.2f} % to {cost.pruned:.2f} %; "
+            f"retraining brought it to {cost.sparse:.2f} % ({listed(cost.cases)})."
+        )
+    measured = [s for s in outcome.speeds if s.kernels]
+    level = [s for s in measured if s.finding == LEVEL]
+    if level and len(level) < len(measured):
+        found.append(f"No difference beyond the noise in {listed([_case(s) for s in level])}.")
+    blind = list(dict.fromkeys(s.case.split()[0] for s in outcome.speeds if not s.kernels))
+    if blind:
+        others = [s.ratio for s in outcome.speeds if not s.kernels]
+        found.append(
+            f"In {listed(blind)}, which {'runs' if len(blind) == 1 else 'run'} the same dense "
+            f"kernels for both, the sparse model ran at {_range(others)} × of the dense one's "
+            "speed: that is how much such figures vary."
+        )
+    fastest = outcome.fastest
+    found.append(
+        f"Fastest: {fastest.case} at batch {fastest.batch_size}, {fastest.dense:.0f} img/s dense "
+        f"and {fastest.sparse:.0f} sparse."
+    )
+    return found
+
+
+def _cost_words(cost: Cost, outcome: Outcome) -> str:
+    by = f" by {cost.model.branch}" if outcome.several and cost.model.branch else ""
+    where = "" if len(cost_cases(outcome)) <= len(cost.cases) else f" in {listed(cost.cases)}"
+    other = "the dense model"
+    if cost.fair:
+        other = "a dense model trained as long"
+    elif outcome.given:
+        other = f"the dense network in {outcome.given}"
+    figures = f"{cost.sparse:.2f} % against {cost.other:.2f} % of {other}"
+    interval = f"{_points(cost.low)} to {_points(cost.high)} points"
+    images = f"{cost.images:,} validation images"
+    if cost.finding == WORSE:
+        return (
+            f"2:4 sparsity{by} cost {cost.drop:.2f} points of top-1{where}: {figures} (95 % "
+            f"interval {interval}, {images})."
+        )
+    if cost.finding == BETTER:
+        return (
+            f"The 2:4 sparse model{by} is {-cost.drop:.2f} points of top-1 better{where}: "
+            f"{figures} (95 % interval {_points(-cost.high)} to {_points(-cost.low)} points, "
+            f"{images})."
+        )
+    if cost.finding == EQUAL:
+        return (
+            f"2:4 sparsity{by} cost no top-1 that {images} can show{where}: {figures}; at most "
+            f"{max(cost.high, 0):.2f} points may be hidden (95 % interval)."
+        )
+    enough = (
+        f"; about {_round(cost.needed)} images would show a difference as large as this one"
+        if cost.needed
+        else ""
+    )
+    return (
+        f"Whether 2:4 sparsity{by} costs accuracy cannot be told from {images}{where}: {figures}, "
+        f"which leaves a loss of {interval} open (95 % interval){enough}."
+    )
+
+
+def cost_cases(outcome: Outcome) -> set[str]:
+    """All cases in which accuracy was measured."""
+    return {case for cost in outcome.costs for case in cost.cases}
+
+
+def _speed_words(outcome: Outcome) -> str:
+    measured = [speed for speed in outcome.speeds if speed.kernels]
+    if not measured:
+        backends = list(dict.fromkeys(speed.case.split()[0] for speed in outcome.speeds))
+        verb = "has" if len(backends) == 1 else "have"
+        return (
+            f"It bought no speed here and could not: {listed(backends)} {verb} no kernels that "
+            "skip zeros, which only NVIDIA's tensor cores run."
+        )
+    faster = [_case(speed) for speed in measured if speed.finding == FASTER]
+    slower = [_case(speed) for speed in measured if speed.finding == SLOWER]
+    parts = []
+    if faster:
+        parts.append(f"it was faster in {listed(faster)}")
+    if slower:
+        parts.append(f"{'and ' if faster else 'it was '}slower in {listed(slower)}")
+    if not parts:
+        ratios = [speed.ratio for speed in measured]
+        cases = list(dict.fromkeys(speed.case for speed in measured))
+        return (
+            f"It bought no speed beyond the noise of the measurement in {listed(cases)} "
+            f"({_range(ratios)} ×), which may use kernels that skip zeros."
+        )
+    text = " ".join(parts)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _busy_words(busy: Busy) -> str:
+    signs = []
+    if busy.unsteady:
+        signs.append(
+            f"in {busy.unsteady} of {busy.cases} cases the dense model differed from itself by "
+            f"more than 10 % (at most {busy.spread:.2f} ×)"
+        )
+    if busy.tails:
+        signs.append(f"in {busy.tails} the slowest batches took many times the median")
+    if busy.from_files:
+        signs.append(f"in {busy.from_files} reading files as well was faster than without")
+    return (
+        f"The machine was busy while speed was measured: {listed(signs)}; repeat the benchmark on "
+        "a quiet one before believing small differences."
+    )
+
+
+def _case(speed: Speed) -> str:
+    """The case, the branch (if there are several) and the ratio."""
+    by = f" by {speed.model.branch}" if speed.model.branch else ""
+    alone = ""
+    if speed.alone is not None:
+        alone = f"; {speed.alone:.2f} × without the copies to and from the GPU"
+    return f"{speed.case} at batch {speed.batch_size}{by} ({speed.ratio:.2f} ×{alone})"
+
+
+def _points(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
+
+
+def _round(count: int) -> str:
+    """To two digits: it is an estimate."""
+    scale = max(1, 10 ** (len(str(count)) - 2))
+    return f"{round(count / scale) * scale:,}"
+
+
+def _range(ratios: Sequence[float]) -> str:
+    low, high = (f"{ratio:.2f}" for ratio in (min(ratios), max(ratios)))
+    return low if low == high else f"{low} to {high}"
+
+
+def listed(items: Sequence[str]) -> str:
+    """Items as in a sentence: a, b and c."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
