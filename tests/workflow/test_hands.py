@@ -2,12 +2,14 @@
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
 
 from twofour.data import lists
-from twofour.deploy import backends, snippet
+from twofour.deploy import backends, finished, snippet
+from twofour.system.errors import TwoFourError
 
 import numpy as np
 import pytest
@@ -155,13 +157,17 @@ def test_what_cannot_be_read_is_named_and_the_rest_predicted(run, tmp_path):
     [
         (["results/hands", "images"], f"below it are {MODEL}"),
         (["nowhere", "images"], "there is no nowhere"),
-        ([MODEL, "results/hands/logs"], "holds no images"),
+        ([MODEL, "empty"], "the folder empty is empty"),
         ([MODEL, "images", "--backend", "tensorrt"], "has not been built for tensorrt, only for"),
         ([MODEL, "images", "--device", "gpu"], "GPU"),
-        ([MODEL, "images", "--top", "0"], "0 is not a whole number above 0"),
+        ([MODEL, "images", "--out", "o.xlsx"], "--out: o.xlsx must end in .csv or .json"),
+        ([MODEL, "images", "--out", "/proc/o.csv"], "cannot write /proc/o.csv: No such file"),
+        ([MODEL, "images", "--threads", "100000"], "is not a whole number from 1 to 1024"),
+        ([MODEL, "images", "--top", "0"], "0 is not a whole number from 1 to 1024"),
     ],
 )
 def test_a_wrong_command_is_one_sentence(run, arguments, said):
+    (run / "empty").mkdir(exist_ok=True)
     done = program("predict.py", *arguments, cwd=run, check=False)
     assert done.returncode == 1
     assert said in last(done) and "Traceback" not in done.stderr
@@ -195,3 +201,52 @@ def test_pictures_are_what_viewers_show(run):
 def _turned(path):
     with Image.open(path) as image:
         return image.getexif().get(0x0112, 1) > 1 and ImageOps.exif_transpose(image) is not image
+
+
+def test_a_list_of_files_works_from_any_folder(run, tmp_path):
+    """Its paths are below the folder of the run; with a byte-order mark, too."""
+    val = run / "results/hands/dataset/val.txt"
+    found = program("predict.py", run / MODEL, val, "--format", "csv", cwd=tmp_path).stdout
+    assert len(found.splitlines()) == 1 + 2 * 40
+    here = run / "some.lst"
+    here.write_text("\ufeffimages/val/bright/image 00.jpg\n", encoding="utf-8")
+    assert "image 00.jpg" in program("predict.py", run / MODEL, here, cwd=tmp_path).stdout
+    here.write_text("none.jpg\n")
+    failed = program("predict.py", run / MODEL, here, cwd=tmp_path, check=False)
+    assert "there is no 'none.jpg', the first file that it lists" in last(failed)
+
+
+def test_every_file_of_a_folder_is_predicted_or_named(run, tmp_path):
+    shutil.copytree(run / "images" / "val" / "bright", tmp_path / "some")
+    (tmp_path / "some" / "a.gif").write_bytes(b"GIF89a")
+    failed = program("predict.py", run / MODEL, tmp_path / "some", check=False)
+    assert failed.returncode == 1 and failed.stdout.count(".jpg\n") == 20
+    assert "1 of 21 files cannot be read" in last(failed) and "a.gif: GIF" in last(failed)
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "said"),
+    [
+        ("model.json", lambda about: about.pop("model"), "'model' is a required property"),
+        ("model.json", lambda about: about["input"].update(std=[0, 1, 1]), "input.std.0"),
+        ("model.json", lambda about: about["input"].update(mean=[0.5]), "input.mean"),
+        ("model.json", lambda about: about.update(classes=["a", "b", "c"]), "as many as the outp"),
+        ("model.json", lambda about: about["input"].update(centre_crop=64), "is not the size"),
+        ("paddle-fp32/build.json", lambda built: built.pop("backend"), "'backend' is a required"),
+        ("paddle-fp32/build.json", lambda built: built.update(backend="x"), "backend"),
+    ],
+)
+def test_a_damaged_description_is_a_sentence_with_the_file(run, path, change, said, tmp_path):
+    shutil.copytree(run / MODEL, tmp_path / "model")
+    content = json.loads((tmp_path / "model" / path).read_text())
+    change(content)
+    (tmp_path / "model" / path).write_text(json.dumps(content))
+    with pytest.raises(TwoFourError, match=re.escape(said)) as raised:
+        finished.find(tmp_path / "model")
+    assert path in str(raised.value) and len(str(raised.value)) < 400
+
+
+def test_only_imagenets_identifiers_stand_for_longer_names():
+    names = ["red fox", "red panda", "n01440764 tench", "n01443537 goldfish"]
+    found = lists.numbers(names)
+    assert found["red fox"] == 0 and found["n01440764"] == 2 and "red" not in found

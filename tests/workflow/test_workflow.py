@@ -612,6 +612,23 @@ def test_triton_can_parse_its_configuration_and_the_tensors_are_those_of_the_fil
         assert [len(labels)] == list(labelled.dims)
 
 
+def test_a_release_keeps_nothing_of_an_earlier_one(run, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(run, folder, symlinks=True)
+    released = folder / RUN / "release" / "sparse"
+    (released / "tensorrt-fp16").mkdir()
+    (released / "tensorrt-fp16" / "old.engine").touch()
+    config = merged(
+        yaml.safe_load((folder / "config.yaml").read_text()), {"release": {"preprocessing": False}}
+    )
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    sums = f"{RUN}/release/sparse/SHA256SUMS"
+    snakemake(folder, "--configfile", "config.yaml", "--cores", 2, sums)
+    present = {p.relative_to(released).as_posix() for p in released.rglob("*")}
+    assert not {p for p in present if "uint8" in p or "images" in p or "tensorrt" in p}
+    assert "triton/tiny-sparse/config.pbtxt" in present
+
+
 def test_triton_gets_the_engine_that_takes_most_batches(tmp_path):
     """With stand-ins for engines: none can be built here."""
     about = {"input": {"shape": ["N", 3, 8, 8]}, "classes": ["a", 'b "c"']}

@@ -73,6 +73,11 @@ else:
         input:
             **DATASET,
             file=CONFIG.dense.weights,
+            beside=[
+                path
+                for name in (artifacts.CLASSES, artifacts.SEEN)
+                if (path := Path(CONFIG.dense.weights).parent / name).is_file()
+            ],
         output:
             **DENSE_NETWORK,
         log:

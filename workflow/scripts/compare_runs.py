@@ -6,13 +6,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from twofour import command
-from twofour.system import cli, files
+from twofour.system import cli, files, sections
 
 
 def main(options) -> None:
+    from twofour import config
     from twofour.report import runs
 
-    found = runs.read([Path(folder) for folder in options.results])
+    defaults = sections.as_dict(config.validated({}))
+    found = runs.read([Path(folder) for folder in options.results], defaults)
     if options.csv:
         files.write_text(options.csv, runs.joined(found).to_csv(index=False))
     if options.page:

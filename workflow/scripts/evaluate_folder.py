@@ -18,6 +18,9 @@ def main(options) -> None:
     from twofour.deploy import inputs, labelled, predictions
     from twofour.deploy.predicting import Prediction
 
+    form = predictions.format_of(options.predictions, "--predictions")
+    if options.out:
+        files.require_writable(options.out)
     prediction = Prediction(options)
     model = prediction.model
     paths, labels = inputs.labelled(options.folder, model.classes)
@@ -48,7 +51,6 @@ def main(options) -> None:
     if options.predictions:
         top = min(5, len(model.classes))
         rows = predictions.rows(names, probabilities, model.classes, top)
-        form = predictions.format_of(Path(options.predictions), None)
         files.write_text(options.predictions, predictions.text(rows, form))
     cli.say(labelled.table(summary))
     for sentence in labelled.warnings(summary):

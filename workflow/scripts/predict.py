@@ -7,8 +7,6 @@ cannot be read is named on the screen, left out, and makes the exit status 1.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from twofour import command
 from twofour.system import cli, files
 from twofour.system.errors import TwoFourError
@@ -22,6 +20,7 @@ def main(options) -> None:
 
     import numpy as np
 
+    form = predictions.format_of(options.out, "--out", options.format)
     prediction = Prediction(options)
     model = prediction.model
     paths = inputs.gather(options.images)
@@ -39,14 +38,13 @@ def main(options) -> None:
             probabilities[positions] = found
         top = min(options.top, len(model.classes))
         rows = predictions.rows(names, probabilities, model.classes, top)
-        out = Path(options.out) if options.out else None
-        text = predictions.text(rows, predictions.format_of(out, options.format))
-        if out:
-            files.write_text(out, text)
+        text = predictions.text(rows, form)
+        if options.out:
+            files.write_text(options.out, text)
             backend, precision = prediction.case
             cli.log.info(
                 "%s: %d images, classified by %s %s in %s %s",
-                *(out, len(names), model.about["model"], model.folder, backend, precision),
+                *(options.out, len(names), model.about["model"], model.folder, backend, precision),
             )
         else:
             cli.say(text.rstrip("\n"))

@@ -9,6 +9,8 @@ from twofour import command, models
 from twofour.artifacts import COMPARISON, MODELS
 from twofour.system import cli, sections
 
+RECIPE = ("data", "model", "train", "sparsity")  # sections that the card states
+
 
 def main(options) -> None:
     from twofour import stages
@@ -20,9 +22,7 @@ def main(options) -> None:
     known = models.read(results / MODELS)
     table = compare.read(results / COMPARISON, known)
     cases = backends.cases(settings.deploy.backends, settings.deploy.precisions)
-    recipe = {
-        name: sections.as_dict(getattr(settings, name)) for name in ("model", "train", "sparsity")
-    }
+    recipe = {name: sections.as_dict(getattr(settings, name)) for name in RECIPE}
     if recipe["train"]["init"]:  # where it lies is nobody's business
         recipe["train"]["init"] = Path(recipe["train"]["init"]).name
     terms = release.Terms(

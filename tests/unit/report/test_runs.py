@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from twofour import models
+from twofour.deploy import reference
 from twofour.report import runs
 from twofour.system.errors import TwoFourError
 
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 from conftest import program
 
-CLASSES = ["cat", "dog"]
+DEFAULTS = {"train": {"mixup": 0, "cutmix": 0}, "seed": 1}
 
 
 def result(folder: Path, right: list[bool], pictures: list[int], config: dict, **columns) -> Path:
@@ -33,7 +34,7 @@ def result(folder: Path, right: list[bool], pictures: list[int], config: dict, *
     named = np.where(right, labels, 1 - np.array(labels))
     for model in known:
         probabilities = np.eye(2, dtype=np.float32)[named]
-        np.savez(folder / "reference" / f"{model.name}.npz", probabilities=probabilities)
+        reference.write(folder / "reference" / f"{model.name}.npz", probabilities, "x")
     rows = [
         {
             **{"model": model.name, "backend": "paddle", "precision": "fp32", "batch_size": size},
@@ -59,7 +60,7 @@ def two(tmp_path):
 
 
 def test_images_are_paired_by_their_pixels(two):
-    found = runs.paired(runs.read(two))
+    found = runs.paired(runs.read(two, DEFAULTS))
     assert [pair.model for pair in found] == ["dense", "pruned", "sparse"]
     # Common: 2 to 9. The first has 2 to 7 right, the second all but 3, 4 and 5.
     assert {(p.images, p.both, p.first, p.second) for p in found} == {(8, 3, 3, 2)}
@@ -69,14 +70,29 @@ def test_images_are_paired_by_their_pixels(two):
 
 def test_the_same_pixels_under_another_class_are_another_image(two, tmp_path):
     (two[1] / "dataset" / "classes.txt").write_text("lynx\nwolf\n")
-    assert runs.paired(runs.read(two)) == []
+    assert runs.paired(runs.read(two, DEFAULTS)) == []
     done = program("compare_runs.py", *two)
     assert "They share no validation image" not in done.stdout  # the machines differ, which is told
     assert "validated on" not in done.stdout
 
 
-def test_differing_keys_are_listed_and_new_ones_of_a_version_are_not(two):
-    assert runs.differences(runs.read(two)) == [("train.epochs", ["3", "4"])]
+def test_differing_keys_are_listed_with_the_defaults_of_those_that_a_run_lacks(two):
+    expected = [("train.mixup", ["0", "0.2"]), ("train.epochs", ["3", "4"])]
+    assert runs.differences(runs.read(two, DEFAULTS)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("provenance.json", b"{}", "provenance.json holds no configuration"),
+        ("reference/sparse.npz", b"PK", "cannot read .*sparse.npz"),
+        ("comparison.csv", b"model,device\n", "comparison.csv has no rows"),
+    ],
+)
+def test_a_damaged_run_is_a_sentence_with_the_file(two, name, content, said):
+    (two[1] / name).write_bytes(content)
+    with pytest.raises(TwoFourError, match=said):
+        runs.paired(runs.read(two, DEFAULTS))
 
 
 def test_table_csv_and_page(two, tmp_path):
@@ -90,14 +106,17 @@ def test_table_csv_and_page(two, tmp_path):
     assert "  train.epochs: a 3, b 4" in lines
     assert "Speeds were measured on different machines: a on some CPU; b on other CPU." in lines
     assert len(pd.read_csv(table)) == 12
-    assert page.read_text().count("<tr>") == 1 + 1 + 1 + 12  # two heads, a key, all rows
+    assert page.read_text().count("<tr>") == 1 + 2 + 1 + 12  # two heads, two keys, all rows
     assert max(len(line) for line in lines[:7]) < 80
 
 
 def test_runs_of_the_same_name_are_told_apart_by_their_folders(two, tmp_path):
     (tmp_path / "x").mkdir()
     moved = two[1].rename(tmp_path / "x" / "a")
-    assert [run.name for run in runs.read([two[0], moved])] == [f"{tmp_path.name}/a", "x/a"]
+    assert [run.name for run in runs.read([two[0], moved], DEFAULTS)] == [
+        f"{tmp_path.name}/a",
+        "x/a",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -111,4 +130,4 @@ def test_runs_of_the_same_name_are_told_apart_by_their_folders(two, tmp_path):
 )
 def test_what_cannot_be_compared_is_a_sentence(two, change, said):
     with pytest.raises(TwoFourError, match=said):
-        runs.read(change(*two))
+        runs.read(change(*two), DEFAULTS)

@@ -45,7 +45,11 @@ def test_what_a_network_without_record_has_seen_is_not_known(dense, prepared, tm
 
 @pytest.mark.parametrize(
     ("names", "said"),
-    [("dark ü\nbright\n", "in another order"), ("bright\ncats\n", "'cats'")],
+    [
+        ("dark ü\nbright\n", "in another order"),
+        ("bright\ncats\n", "'cats'"),
+        ("bright\n", "names 1 classes, and the images have 2"),
+    ],
 )
 def test_other_classes_beside_the_weights_are_refused(names, said, dense, prepared, tmp_path):
     (tmp_path / "w.pdparams").write_bytes((dense / "model.pdparams").read_bytes())
@@ -75,3 +79,17 @@ def test_a_given_network_no_better_than_chance_is_told_apart_from_a_failed_train
 def test_a_start_and_a_finished_network_exclude_each_other():
     with pytest.raises(TwoFourError, match=r"dense\.weights and train\.init"):
         config.validated({"dense": {"weights": "a"}, "train": {"init": "b"}})
+
+
+def test_a_run_cannot_begin_at_what_it_will_replace(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = tmp_path / "results" / "a" / "dense" / "model.pdparams"
+    own.parent.mkdir(parents=True)
+    own.touch()
+    (tmp_path / "link.pdparams").symlink_to(own)
+    for section, name in (("dense", "weights"), ("train", "init")):
+        for path in (str(own), "link.pdparams"):
+            given = {"run": "a", section: {name: path}}
+            with pytest.raises(TwoFourError, match=rf"{section}\.{name}: .*belongs to this run"):
+                config.require_files(config.validated(given))
+            config.require_files(config.validated({**given, "run": "b"}))

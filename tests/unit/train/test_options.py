@@ -136,8 +136,9 @@ def test_classes_without_a_factor_have_one_and_unknown_ones_are_named():
 
 def test_numbers_may_be_names_of_classes_in_a_configuration(tmp_path):
     path = tmp_path / "c.yaml"
-    path.write_text("train: {class_weights: {7: 2, cat: 1e-1}}")
-    assert config.load(str(path)).train.class_weights == {"7": 2, "cat": 0.1}
+    path.write_text("train: {class_weights: {7: 2, 07: 3, no: 4, 1e3: 5, cat: 1e-1}}")
+    expected = {"7": 2, "07": 3, "no": 4, "1e3": 5, "cat": 0.1}
+    assert config.load(str(path)).train.class_weights == expected
 
 
 def test_balanced_epochs_have_as_many_images_of_every_class():
@@ -184,6 +185,21 @@ def test_a_frozen_stem_stays_as_it_is_and_all_else_learns(prepared, dense, tmp_p
     before, after = (weights.load(d / "model.pdparams") for d in (dense, tmp_path))
     still = {name for name in before if np.array_equal(before[name], after[name])}
     assert still == {n for n in before if n.startswith("stem.")} and len(still) == 5
+
+
+def test_a_frozen_stem_that_is_pruned_stays_so(prepared, tmp_path):
+    """With four channels and no exception, the stem is 2:4 sparse as well."""
+    changes = {"model": {"input_channels": 4}, "train": {"epochs": 1}}
+    train(prepared, tmp_path / "dense", changes)
+    weights_file = tmp_path / "dense" / "model.pdparams"
+    pruning = json.dumps(merged(TINY, changes, {"sparsity": {"exclude": []}}))
+    out = ("--weights", weights_file, "--out", tmp_path / "pruned")
+    program("prune.py", "--config", pruning, *out)
+    frozen = merged(changes, {"train": {"freeze_stem": True, "init": str(weights_file)}})
+    train(prepared, tmp_path / "sparse", frozen, start=tmp_path / "pruned")
+    before, after = (weights.load(tmp_path / n / "model.pdparams") for n in ("pruned", "sparse"))
+    assert np.array_equal(before["stem.conv.weight"], after["stem.conv.weight"])
+    assert (after["stem.conv.weight"] == 0).mean() >= 0.5
 
 
 def test_a_stem_of_random_weights_cannot_be_frozen():

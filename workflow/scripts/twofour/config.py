@@ -324,8 +324,16 @@ def require_files(config: Config) -> None:
     """Raise TwoFourError if a file or folder that the configuration names is not there."""
     hardware = config.hardware
     for name, path in (("train.init", config.train.init), ("dense.weights", config.dense.weights)):
-        if path is not None and not Path(path).is_file():
+        if path is None:
+            continue
+        if not Path(path).is_file():
             raise TwoFourError(f"{name}: there is no file {Path(path).absolute()}")
+        own = Path("results", config.run).resolve()
+        if Path(path).resolve().is_relative_to(own):
+            raise TwoFourError(
+                f"{name}: {path} belongs to this run and would be replaced by it; give the run "
+                "another name (run), or copy the file elsewhere"
+            )
     environment, image = hardware.environment, hardware.container
     if environment is not None and not Path(environment, "bin", "python").is_file():
         raise TwoFourError(

@@ -90,7 +90,10 @@ STAGES: dict[str, Stage] = {
     "report": Stage(("deploy",)),
     "accept": Stage(("accept",)),
     "release": Stage(
-        (*("run", "model", "train", "sparsity", "deploy", "benchmark.batch_sizes", "release"),)
+        (
+            *("run", *PICTURES, *AUGMENTATION, "data.exif", "model", "train", "sparsity"),
+            *("deploy", "benchmark.batch_sizes", "release"),
+        )
     ),
 }
 

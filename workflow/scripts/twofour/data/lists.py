@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +14,8 @@ import numpy as np
 from ..artifacts import CLASSES, CONTENT, DIGESTS, TRAIN_LIST, VAL_LIST
 from ..system.errors import TwoFourError
 from ..system.files import PathLike, read_json, read_text
+
+_WORDNET = re.compile(r"(n\d{8}) ")
 
 
 def read_list(path: PathLike) -> tuple[list[str], np.ndarray]:
@@ -66,6 +70,18 @@ def digests(folder: PathLike) -> dict[str, np.ndarray]:
 def classes(folder: PathLike) -> list[str]:
     """The names of the classes, in the order of their labels."""
     return read_text(Path(folder) / CLASSES).split("\n")[:-1]
+
+
+def numbers(names: Sequence[str]) -> dict[str, int]:
+    """{name of a class: its label}; one of ImageNet's is also called by its identifier alone.
+
+    That is n01440764 for "n01440764 tench".
+    """
+    found = {name: label for label, name in enumerate(names)}
+    for label, name in enumerate(names):
+        if match := _WORDNET.match(name):
+            found.setdefault(match[1], label)
+    return found
 
 
 def read(folder: PathLike) -> Dataset:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jsonschema
+
 from ..artifacts import BUILD, DESCRIPTION
 from ..data.settings import Data
 from ..system.errors import TwoFourError
@@ -22,6 +24,50 @@ PREFERRED = (
     *("tensorrt_sparse", "tensorrt", "onnxruntime", "openvino"),
     *(name for name in backends.NAMES if name not in ("tensorrt_sparse", "tensorrt")),
 )
+
+
+_THREE = {"type": "array", "minItems": 3, "maxItems": 3, "items": {"type": "number"}}
+_SIDE = {"type": "integer", "minimum": 1, "maximum": 65536}
+# What must be in model.json, and in build.json.
+_DESCRIBED = {
+    "type": "object",
+    "required": ["model", "input", "output", "classes"],
+    "properties": {
+        "model": {"type": "string"},
+        "classes": {"type": "array", "minItems": 2, "items": {"type": "string"}},
+        "input": {
+            "type": "object",
+            "required": [
+                *("shape", "centre_crop", "resize_shorter_side"),
+                *("mean", "std", "exif_orientation"),
+            ],
+            "properties": {
+                "shape": {
+                    "type": "array",
+                    "prefixItems": [{}, {"enum": [3, 4]}, _SIDE, _SIDE],
+                    "minItems": 4,
+                },
+                "centre_crop": _SIDE,
+                "resize_shorter_side": _SIDE,
+                "mean": _THREE,
+                "std": {**_THREE, "items": {"type": "number", "exclusiveMinimum": 0}},
+                "exif_orientation": {"enum": ["applied", "ignored"]},
+            },
+        },
+    },
+}
+_BUILT = {
+    "type": "object",
+    "required": ["backend", "precision", "device", "identity", "code", "batches", "sources"],
+    "properties": {
+        "backend": {"enum": list(backends.NAMES)},
+        "precision": {"enum": list(backends.PRECISIONS)},
+        "device": {"enum": ["cpu", "gpu"]},
+        "identity": {"type": "object"},
+        "batches": {"type": "array"},
+        "sources": {"type": "object"},
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -67,25 +113,37 @@ def find(path: Path) -> Finished:
     folder = path.parent if path.is_file() else path
     if not (folder / DESCRIPTION).is_file():
         raise TwoFourError(_none(path, folder))
-    about = read_json(folder / DESCRIPTION)
+    about = _checked(folder / DESCRIPTION, _DESCRIBED)
+    given = about["input"]
+    if not given["shape"][2] == given["shape"][3] == given["centre_crop"]:
+        raise TwoFourError(f"{folder / DESCRIPTION}: centre_crop is not the size in input.shape")
+    if given["resize_shorter_side"] < given["centre_crop"]:
+        raise TwoFourError(f"{folder / DESCRIPTION}: resize_shorter_side is below centre_crop")
+    if about["output"].get("shape", [0])[-1] != len(about["classes"]):
+        raise TwoFourError(f"{folder / DESCRIPTION}: classes are not as many as the outputs")
     builds: dict[tuple[str, str], Path] = {}
     for found in sorted(folder.glob(f"*/{BUILD}")):
-        record = read_json(found)
+        record = _checked(found, _BUILT)
         builds[record["backend"], record["precision"]] = found.parent
     finished = Finished(folder, about, builds)
-    try:
-        finished.data(), finished.channels, finished.classes
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise TwoFourError(
-            f"{folder / DESCRIPTION} does not describe a model ({error} is missing or wrong); "
-            "export it again with make run"
-        ) from error
     if not builds:
         raise TwoFourError(
             f"{folder} holds no build of the model for a backend (a folder such as "
             f"onnxruntime-fp32 with {BUILD}); copy these, too"
         )
     return finished
+
+
+def _checked(path: Path, schema: dict[str, Any]) -> dict[str, Any]:
+    """The JSON file ``path``; TwoFourError unless it has what ``schema`` says."""
+    value: dict[str, Any] = read_json(path)
+    errors = jsonschema.Draft202012Validator(schema).iter_errors(value)
+    error = next(iter(sorted(errors, key=lambda e: list(map(str, e.path)))), None)
+    if error is not None:
+        where = ".".join(map(str, error.absolute_path)) or "the file"
+        reason = error.message if len(error.message) <= 100 else f"{error.message[:97]}..."
+        raise TwoFourError(f"{path} is damaged: {where}: {reason}; make it again with make run")
+    return value
 
 
 def _none(path: Path, folder: Path) -> str:

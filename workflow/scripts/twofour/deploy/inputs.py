@@ -8,32 +8,31 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data import images, tree
+from ..data import images, lists, tree
 from ..data.images import Verdict
 from ..data.lists import Split
 from ..system import patterns, pool, progress
 from ..system.errors import TwoFourError
 from ..system.files import read_text
 
-LISTS = {".txt", ".lst", ".csv"}
+LISTS = {".txt", ".lst"}
 FEW = 16  # images that are looked at without further processes
 
 
 def gather(names: Iterable[str]) -> list[str]:
     """The image files that ``names`` stand for, in their order, sorted within a folder.
 
-    A name is that of an image, of a folder (with all below it) or of a text file with a path on
-    each line, to which a label may be added, as in the file lists of a run. Raises TwoFourError for
-    a name that is none of these.
+    A name is that of an image, of a folder (with all files below it) or of a text file with a path
+    on each line, to which a label may be added, as in the file lists of a run. Raises TwoFourError
+    for a name that is none of these.
     """
     found: list[str] = []
     for name in names:
         if os.path.isdir(name):  # noqa: PTH112
             inside = tree.files_below(Path(name))
-            known = [p for p in inside if Path(p).suffix.lower() in images.KNOWN_EXTENSIONS]
-            if not known:
-                raise TwoFourError(f"the folder {name} holds no images")
-            found += known
+            if not inside:
+                raise TwoFourError(f"the folder {name} is empty")
+            found += inside
         elif Path(name).suffix.lower() in LISTS:
             found += _listed(name)
         else:
@@ -44,15 +43,25 @@ def gather(names: Iterable[str]) -> list[str]:
 
 
 def _listed(path: str) -> list[str]:
-    lines = [line for line in read_text(path).split("\n") if line.strip()]
+    """The paths in a list: below the current folder, or that of the list or one that it is in."""
+    lines = [line for line in read_text(path).removeprefix("\ufeff").split("\n") if line.strip()]
     if not lines:
         raise TwoFourError(f"{path} lists no images")
-    result = []
-    for line in lines:
-        without, _, label = line.rpartition(" ")
-        named = label.isdigit() and without and not os.path.exists(line)  # noqa: PTH110
-        result.append(without if named else line)
-    return result
+    folders = [Path(), *Path(path).absolute().parents]
+    for folder in folders:
+        for first in (lines[0], lines[0].rpartition(" ")[0]):
+            if first and (folder / first).is_file():
+                return [str(folder / _without_label(line, folder)) for line in lines]
+    raise TwoFourError(
+        f"{path}: there is no {lines[0]!r}, the first file that it lists, in this folder or one "
+        "that the list lies in"
+    )
+
+
+def _without_label(line: str, folder: Path) -> str:
+    without, _, label = line.rpartition(" ")
+    labelled = label.isdecimal() and without and not (folder / line).is_file()
+    return without if labelled else line
 
 
 def inspect(paths: Sequence[str], workers: int) -> list[Verdict]:
@@ -92,9 +101,8 @@ def labelled(root: str, classes: Sequence[str]) -> tuple[list[str], list[int]]:
         folder, inside = folder / "val", tree.subfolders(folder / "val")
     if not inside:
         raise TwoFourError(f"{folder} has no folders of classes; it should hold <class>/<image>")
-    numbers = {name: number for number, name in enumerate(classes)}
-    for number, name in enumerate(classes):  # "n01440764 tench" is in the folder n01440764
-        numbers.setdefault(name.partition(" ")[0], number)
+    numbers = lists.numbers(classes)
+    taken: dict[int, str] = {}
     paths: list[str] = []
     labels: list[int] = []
     for name in inside:
@@ -105,6 +113,8 @@ def labelled(root: str, classes: Sequence[str]) -> tuple[list[str], list[int]]:
                 f"{folder} has the class {tree.shown(name)!r}, which the model does not know; "
                 f"{hint}"
             )
+        if (other := taken.setdefault(numbers[name], name)) != name:
+            raise TwoFourError(f"{folder} has two folders for one class, {other} and {name}")
         found = tree.files_below(folder / name)
         paths += found
         labels += [numbers[name]] * len(found)

@@ -46,14 +46,13 @@ def evaluate(
 def known(folder: Path, digests: Sequence[bytes]) -> int | None:
     """How many of the images the network was trained on; None if there is no record of it.
 
-    The record lies in the run whose deploy/<model> is ``folder``.
+    The record lies in the run whose deploy/<model> or release/<model> is ``folder``.
     """
     parts = folder.resolve().parts
-    if "deploy" not in parts:
-        return None
-    at = len(parts) - 1 - parts[::-1].index("deploy")
-    record = Path(*parts[:at], *parts[at + 1 :], SEEN)
-    if not record.is_file():
+    places = [at for at, part in enumerate(parts) if part in ("deploy", "release")]
+    records = [Path(*parts[:at], *parts[at + 1 :], SEEN) for at in reversed(places)]
+    record = next((path for path in records if path.is_file()), None)
+    if record is None:
         return None
     ours = np.frombuffer(b"".join(digests), dtype="V16")
     return seen.count(ours, seen.by(str(record)))

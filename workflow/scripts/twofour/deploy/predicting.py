@@ -16,6 +16,7 @@ from . import backends, build, finished
 from .finished import Finished
 
 BATCH = 32  # images, if the build does not want fewer
+LARGEST = 1024  # what numbers on the command line may be
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -35,8 +36,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise TwoFourError(f"{text} is not a whole number above 0, which this option needs")
+    """A number from 1 to LARGEST; TwoFourError for another text."""
+    if not text.isdecimal() or not 1 <= int(text) <= LARGEST:
+        raise TwoFourError(f"{text} is not a whole number from 1 to {LARGEST}")
     return int(text)
 
 

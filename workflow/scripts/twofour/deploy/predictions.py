@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from ..system.errors import TwoFourError
+from ..system.files import require_writable
+
 FORMATS = ("table", "csv", "json")
 COLUMNS = ("image", "rank", "class", "label", "probability")
 
@@ -65,9 +68,18 @@ def _table(found: Sequence[dict[str, Any]]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def format_of(path: Path | None, wanted: str | None) -> str:
-    """The format that was asked for, or that of a file's ending, or a table."""
-    if wanted:
-        return wanted
-    ending = path.suffix.lower().removeprefix(".") if path else ""
-    return ending if ending in FORMATS else "table"
+def format_of(path: str | None, option: str, wanted: str | None = None) -> str:
+    """The format that was ``wanted``, or that of a file's ending, or a table without a file.
+
+    Raises TwoFourError if the ending of the file that ``option`` names is of no format, or it
+    cannot be written.
+    """
+    if path is None:
+        return wanted or "table"
+    require_writable(path)
+    ending = Path(path).suffix.lower().removeprefix(".")
+    if wanted is None and ending not in FORMATS[1:]:
+        raise TwoFourError(
+            f"{option}: {path} must end in {' or '.join(f'.{f}' for f in FORMATS[1:])}"
+        )
+    return wanted or ending

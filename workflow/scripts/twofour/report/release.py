@@ -34,7 +34,7 @@ from ..deploy.backends.tensorrt import ENGINE
 from ..deploy.profiles import Profile
 from ..models import DENSE, SPARSE, Model
 from ..system.errors import TwoFourError
-from ..system.files import atomic, read_json, read_text, sha256, write_json, write_text
+from ..system.files import atomic, read_json, sha256, write_json, write_text
 from . import statistics
 from .compare import Table
 
@@ -63,7 +63,7 @@ def make(
     """
     source = results / "deploy" / model.name
     out = results / RELEASED.format(model=model.name)
-    _clear(out)
+    _clear(out, model, table.models)
     about = read_json(source / DESCRIPTION)
     written = [_copy(source / name, out / name) for name in EXPORTED.values()]
     if model.promise:
@@ -82,15 +82,18 @@ def make(
     return out
 
 
-def _clear(out: Path) -> None:
-    """Remove the files of an earlier release, which are those that its checksums name."""
-    if not (out / CHECKSUMS).is_file():
-        return
-    for line in read_text(out / CHECKSUMS).splitlines():
-        path = out / line.partition("  ")[2]
-        if path.resolve().is_relative_to(out.resolve()):
-            path.unlink(missing_ok=True)
-    (out / CHECKSUMS).unlink()
+def _clear(out: Path, model: Model, models: Sequence[Model]) -> None:
+    """Remove an earlier release, but for those of models whose names continue this one's."""
+    inner = {
+        other.name.removeprefix(f"{model.name}/").partition("/")[0]
+        for other in models
+        if other.name.startswith(f"{model.name}/")
+    }
+    for path in out.iterdir() if out.is_dir() else ():
+        if path.is_dir() and path.name not in inner:
+            shutil.rmtree(path)
+        elif not path.is_dir():
+            path.unlink()
 
 
 def _copy(source: Path, target: Path) -> Path:

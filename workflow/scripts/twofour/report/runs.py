@@ -14,6 +14,7 @@ import pandas as pd
 
 from ..artifacts import COMPARISON, MODELS, PROVENANCE, REFERENCE
 from ..data import lists
+from ..deploy import reference
 from ..models import read as read_models
 from ..system.errors import TwoFourError
 from ..system.files import read_json
@@ -34,8 +35,11 @@ class Run:
     config: dict[str, Any]
 
 
-def read(folders: Sequence[Path]) -> list[Run]:
-    """The runs in ``folders``; TwoFourError if one of them is not finished, or named twice."""
+def read(folders: Sequence[Path], defaults: Mapping[str, Any]) -> list[Run]:
+    """The runs in ``folders``; TwoFourError if one of them is not finished, or named twice.
+
+    Keys that a run of an earlier version lacks have the ``defaults``, which change nothing.
+    """
     names = _names(folders)
     runs = []
     for name, folder in zip(names, folders):
@@ -45,8 +49,24 @@ def read(folders: Sequence[Path]) -> list[Run]:
                 f"{folder} {what}; name folders of finished runs, such as results/demo"
             )
         table = compare.read(folder / COMPARISON, read_models(folder / MODELS))
-        runs.append(Run(name, folder, table, read_json(folder / PROVENANCE)["config"]))
+        if table.frame.empty:
+            raise TwoFourError(f"{folder / COMPARISON} has no rows; make it again with make run")
+        known = read_json(folder / PROVENANCE)
+        if not isinstance(known, dict) or not isinstance(known.get("config"), dict):
+            raise TwoFourError(
+                f"{folder / PROVENANCE} holds no configuration; make it again with make run"
+            )
+        runs.append(Run(name, folder, table, _filled(known["config"], defaults)))
     return runs
+
+
+def _filled(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """``config`` with the ``defaults`` of what it lacks, in their order."""
+    filled = {**defaults, **config}
+    for name, value in defaults.items():
+        if isinstance(value, Mapping) and isinstance(config.get(name), Mapping):
+            filled[name] = {**value, **config[name]}
+    return filled
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
@@ -81,16 +101,13 @@ def brief(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def differences(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
-    """(key, its value in each run) of all keys of the configurations that are not alike.
-
-    A key that a run of an earlier version lacks counts only if it differs among the others.
-    """
+    """(key, its value in each run) of all keys of the configurations that are not alike."""
     flat = [dict(_flat(run.config)) for run in runs]
     keys = dict.fromkeys(key for config in flat for key in config)
     found = []
     for key in keys:
         values = [_shown(config[key]) if key in config else MISSING for config in flat]
-        if key != "run" and len(set(values) - {MISSING}) > 1:
+        if key != "run" and len(set(values)) > 1:
             found.append((key, values))
     return found
 
@@ -169,11 +186,9 @@ def _judged(run: Run) -> dict[str, dict[tuple[bytes, str], bool]]:
     found = {}
     for model in run.table.models:
         path = run.folder / REFERENCE.format(model=model.name)
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                probabilities = archive["probabilities"]
-        except (OSError, ValueError, KeyError) as error:
-            raise TwoFourError(f"cannot read {path}: {error}") from error
+        probabilities = reference.read(path, dataset.content)
+        if len(probabilities) != len(keys):
+            raise TwoFourError(f"{path} is not of the images in {folder}; make it again")
         right = probabilities.argmax(axis=1) == dataset.val.labels
         found[model.name] = dict(zip(keys, right.tolist()))
     return found
@@ -235,7 +250,9 @@ def text(runs: Sequence[Run]) -> str:
     ]
     told = [*machines(runs), *(pair.sentence for pair in paired(runs))]
     head = ["", "The configurations differ in:", *changed] if changed else []
-    return "\n".join([*body, *head, "", *(told or ["They share no validation image."])])
+    return "\n".join(
+        [*body, *head, "", *(told or ["They share no validation image of the same class."])]
+    )
 
 
 def page(runs: Sequence[Run]) -> str:

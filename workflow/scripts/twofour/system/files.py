@@ -49,6 +49,19 @@ def atomic(path: PathLike, needs: int = 0) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def require_writable(path: PathLike) -> None:
+    """Raise TwoFourError if the file ``path`` cannot be written, before long work."""
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    except OSError as error:
+        raise TwoFourError(f"cannot write {path}: {error.strerror or error}") from error
+
+
 @contextmanager
 def scratch(folder: PathLike) -> Iterator[Path]:
     """A temporary folder inside ``folder``, for libraries that write files of their own.

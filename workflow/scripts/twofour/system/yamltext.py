@@ -82,7 +82,7 @@ def decoded(content: bytes, where: str) -> str:
 
 
 def _prepare(node: yaml.Node, where: str, is_text: Callable[[str], bool], path: str) -> None:
-    """Refuse repeated keys, and mark what is to stay a text."""
+    """Refuse repeated keys, and mark what is to stay a text: keys, and what ``is_text`` says."""
     if isinstance(node, yaml.ScalarNode):
         if node.tag != _NULL and is_text(path):
             node.tag = _TEXT
@@ -101,6 +101,8 @@ def _prepare(node: yaml.Node, where: str, is_text: Callable[[str], bool], path: 
                     f"{_place(key.start_mark)}; keep one of them"
                 )
             seen[name] = key.start_mark
+            if isinstance(key, yaml.ScalarNode) and name != "<<":
+                key.tag = _TEXT  # a class may be called 07 or no
             _prepare(value, where, is_text, full)
 
 

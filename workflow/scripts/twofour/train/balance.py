@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ..data import lists
 from ..data.lists import Split
 from ..system import patterns
 from ..system.errors import TwoFourError
@@ -24,9 +25,7 @@ def factors(
     if isinstance(wanted, str):  # "auto"
         counts = np.bincount(labels, minlength=len(classes))
         return (len(labels) / len(classes) / np.maximum(counts, 1)).astype(np.float32)
-    numbers = {name: number for number, name in enumerate(classes)}
-    for number, name in enumerate(classes):  # "n01440764 tench"
-        numbers.setdefault(name.partition(" ")[0], number)
+    numbers = lists.numbers(classes)
     found = np.ones(len(classes), np.float32)
     for name, factor in wanted.items():
         if name not in numbers:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,19 @@ SCALARS = {
 
 
 class Board:
-    """Event files in ``folder``, in which ``done`` epochs are written already, if any."""
+    """Event files in ``folder``, of a training whose epochs so far are in ``history``."""
 
-    def __init__(self, folder: Path, done: int) -> None:
+    def __init__(self, folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
         from tensorboardX import SummaryWriter
 
-        if done == 0:  # those of another training
-            for old in folder.glob("events.out.tfevents.*"):
+        known = list(folder.glob("events.out.tfevents.*"))
+        if not history:  # those of another training
+            for old in known:
                 old.unlink()
         # Epochs after the last checkpoint come again, and replace those in the older file.
-        self._writer = SummaryWriter(str(folder), purge_step=done + 1)
+        self._writer = SummaryWriter(str(folder), purge_step=len(history) + 1)
+        for row in history if not known else ():
+            self.add(row)
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Write an epoch's row of metrics.csv, so that it can be seen at once."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
-from ..artifacts import CLASSES, TRAINING, WEIGHTS
+from ..artifacts import CLASSES, LAST_WEIGHTS, METRICS, TENSORBOARD, TRAINING, WEIGHTS
 from ..data import lists
 from ..data.lists import Dataset
 from ..data.loader import Loader
@@ -59,7 +60,13 @@ def take(
 
 
 def write(out: Path, path: Path, state: dict, summary: dict[str, Any]) -> None:
-    """Write into ``out`` what a dense training would, but for the history."""
+    """Write into ``out`` what a dense training would, but for the history.
+
+    What an earlier training has left there goes, except its checkpoints, from which it could go on.
+    """
+    for name in (METRICS, LAST_WEIGHTS):
+        (out / name).unlink(missing_ok=True)
+    shutil.rmtree(out / TENSORBOARD, ignore_errors=True)
     weights.save(out / WEIGHTS, state)
     seen.write(out, seen.NOTHING, seen.by(str(path)))
     write_json(out / TRAINING, summary)
@@ -73,10 +80,16 @@ def require_classes(path: Path, dataset: Dataset) -> None:
     """
     if not (path.parent / CLASSES).is_file():
         return
+    names = path.parent / CLASSES
     theirs = lists.classes(path.parent)
+    if len(theirs) != len(dataset.classes):
+        raise TwoFourError(
+            f"dense.weights: {names} names {len(theirs)} classes, and the images have "
+            f"{len(dataset.classes)}"
+        )
     for label, (given, ours) in enumerate(zip(theirs, dataset.classes)):
         if given != ours:
             raise TwoFourError(
-                f"dense.weights: {path.parent / CLASSES} calls class {label} {given!r}, and the "
-                f"images {ours!r}: the network was trained on other classes or in another order"
+                f"dense.weights: {names} calls class {label} {given!r}, and the images {ours!r}: "
+                "the network was trained on other classes or in another order"
             )

@@ -40,7 +40,7 @@ def train(plan: Plan, dataset: Dataset, start: Start, out: Path) -> dict[str, An
     display = Display(*progress, plan.group.rank == 0, clock)
     board = None
     if plan.train.tensorboard and plan.group.rank == 0:
-        board = Board(out / TENSORBOARD, state.epoch)
+        board = Board(out / TENSORBOARD, state.history)
     with stopping.signals(patience) as stopped, logging_redirect_tqdm([log]):
         try:
             with display:

@@ -171,8 +171,9 @@ class State:
         master, averages = self.graph.master, self.graph.averages
         if start.weights is not None:
             scope.write(start.weights, self.place)
-            masks = {asp.mask_name(n): m.astype(np.float32) for n, m in start.masks.items()}
-            scope.write(masks, self.place)
+            frozen = training_graph.frozen(self.plan)
+            masks = {n: m.astype(np.float32) for n, m in start.masks.items() if n not in frozen}
+            scope.write({asp.mask_name(n): m for n, m in masks.items()}, self.place)
             copies = {master[n]: start.weights[n] for n in master if n in start.weights}
             scope.write(copies, self.place)
         names = list(self.plan.network.state)

@@ -85,7 +85,8 @@ def build(
     is ``taught`` has a teacher, a second one whose weights have names with TEACHER before them.
     """
     paddle.enable_static()
-    masked, on_cpu = list(masked), plan.machine.device == "cpu"
+    masked = [name for name in masked if name not in frozen(plan)]  # those stay sparse anyway
+    on_cpu = plan.machine.device == "cpu"
     main, startup = paddle.static.Program(), paddle.static.Program()
     main.random_seed = startup.random_seed = plan.seed
     paddle.seed(plan.seed)
@@ -214,11 +215,16 @@ def _set_rates(block, plan: Plan) -> None:
     if plan.train.head_factor != 1:
         for name in (CLASSIFIER, CLASSIFIER_BIAS):
             block.var(name).optimize_attr["learning_rate"] = float(plan.train.head_factor)
-    if plan.train.freeze_stem:
-        stem = plan.network.stem
-        for name in (stem.weight, *(f"{stem.norm}.{part}" for part in NORM_PARTS[:2])):
-            block.var(name).stop_gradient = True
-            block.var(name).trainable = False
+    for name in frozen(plan):
+        block.var(name).stop_gradient = True
+        block.var(name).trainable = False
+
+
+def frozen(plan: Plan) -> list[str]:
+    """Names of the weights that stay as they are."""
+    stem = plan.network.stem
+    every = [stem.weight, *(f"{stem.norm}.{part}" for part in NORM_PARTS[:2])]
+    return every if plan.train.freeze_stem else []
 
 
 def _momentum(plan: Plan, scheduler):
