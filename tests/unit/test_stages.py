@@ -24,7 +24,10 @@ MACHINE = {
 }
 LISTS = {"prepare_dataset"}
 # What a model card states, besides what is measured.
-CARD = {"run", "model", "train", "sparsity", "deploy", "benchmark.batch_sizes"}
+CARD = {
+    *(*stages.PICTURES, *stages.AUGMENTATION, "data.exif"),
+    *("run", "model", "train", "sparsity", "deploy", "benchmark.batch_sizes"),
+}
 DEPLOYED = {"compare", "plot", "report"}
 
 KEYS = {

@@ -12,6 +12,7 @@ from twofour.network import weights
 from twofour.sparse import check, masks, pattern
 from twofour.system import codehash, files, hardware
 
+import browser
 import numpy as np
 import onnx
 import pandas as pd
@@ -139,6 +140,7 @@ def test_disagreement_beyond_the_tolerance_fails(run, tmp_path):
             results / "deploy/dense/onnxruntime-fp32",
         ),
         *("--reference", results / "reference/pruned.npz", "--out", tmp_path / "out.json"),
+        *("--predictions", tmp_path / "out.npz"),
         check=False,
         cwd=run,
     )
@@ -217,10 +219,10 @@ def test_onnx_batch_is_free_and_gives_probabilities(run):
 
 def test_report_is_self_contained(run):
     page = (run / RUN / "report.html").read_text()
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 5
     links = re.findall(r'(?:src|href)="([^"]+)"', page)
-    assert all(link.startswith("#") for link in links)
-    assert "pruning alone took top-1" in page
+    assert all(link.startswith(("#", "data:image/jpeg;base64,")) for link in links)
+    assert "Pruning alone took top-1" in page
 
 
 def test_snakemakes_own_report_has_table_pictures_and_page(run, tmp_path):
@@ -645,3 +647,57 @@ def test_a_changed_licence_makes_new_cards_and_nothing_else(run):
         "record_provenance",
         "report",
     }
+
+
+# --- the page, opened in a browser ---
+
+SORTS = """
+const table = document.getElementById("Speed");
+const heads = [...table.querySelectorAll("th")];
+const column = heads.findIndex(head => head.textContent === "img/s");
+const shown = () => [...table.tBodies[0].rows].map(row => row.cells[column].textContent);
+const hidden = () => [...table.querySelectorAll("tr.pruned")].map(row => row.offsetHeight === 0);
+const found = {before: hidden(), models: heads[0].textContent};
+heads[column].firstChild.click();
+found.up = shown();
+heads[column].firstChild.click();
+found.down = shown();
+found.sorted = heads[column].getAttribute("aria-sort");
+document.querySelector("input[data-fold=Speed]").click();
+found.after = hidden();
+return found;
+"""
+FITS = """
+const wide = [...document.querySelectorAll("body *")].filter(e => !e.closest(".wide, pre, svg")
+  && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 80));
+return {page: document.documentElement.scrollWidth, window: innerWidth, wide,
+        requests: performance.getEntriesByType("resource").map(e => e.name)};
+"""
+ACCESSIBLE = """
+const found = await axe.run(document, {resultTypes: ["violations"]});
+return found.violations.map(v => [v.id, v.nodes.slice(0, 3).map(n => n.html.slice(0, 120))]);
+"""
+
+
+def test_tables_of_the_page_sort_and_fold(run, tmp_path):
+    found = browser.found_in(run / RUN / "report.html", SORTS, tmp_path)
+    rates = [float(text) for text in found["up"]]
+    assert rates == sorted(rates) and len(set(rates)) > 3
+    assert [float(text) for text in found["down"]] == sorted(rates, reverse=True)
+    assert found["sorted"] == "descending"
+    assert all(found["before"]) and found["before"] and not any(found["after"])
+
+
+@pytest.mark.parametrize("width", [500, 1100])
+def test_the_page_fits_and_asks_the_network_for_nothing(run, tmp_path, width):
+    """Chromium's narrowest window has 500 pixels; tables and code scroll within themselves."""
+    opened = "for (const e of document.querySelectorAll('details')) e.open = true;"
+    found = browser.found_in(run / RUN / "report.html", opened + FITS, tmp_path, width)
+    assert found["page"] <= found["window"] and found["wide"] == []
+    assert found["requests"] == []
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_page_is_accessible(run, tmp_path, dark):
+    page = run / RUN / "report.html"
+    assert browser.found_in(page, ACCESSIBLE, tmp_path, 500, dark) == []

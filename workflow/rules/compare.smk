@@ -7,6 +7,9 @@ SPARSITY = {
     for kind in (PRUNED, SPARSE)
 }
 
+# Image by image, in the first of the backends.
+PREDICTED = expand(path_of(artifacts.PREDICTIONS, CASE_NAMES[0]), model=NAMES)
+
 
 rule list_models:
     output:
@@ -50,6 +53,8 @@ rule compare:
         ),
         text=f"{RESULTS}/{artifacts.COMPARISON_TEXT}",
         verdict=f"{RESULTS}/{artifacts.VERDICT}",
+        classes=f"{RESULTS}/{artifacts.CLASS_TABLE}",
+        confusion=f"{RESULTS}/{artifacts.CONFUSION}",
     log:
         f"{LOGS}/compare.log",
     benchmark:
@@ -75,6 +80,8 @@ use rule compare as plot with:
         metrics=[f"{RESULTS}/{name}/{artifacts.METRICS}" for name in TRAININGS],
         sparsity=[*SPARSITY[PRUNED], *SPARSITY[SPARSE]],
         builds=expand(path_of(artifacts.BUILT, "{case}"), model=NAMES, case=CASE_NAMES),
+        lists=[*LISTS.values()],
+        predictions=PREDICTED,
     output:
         **{
             name: report(
@@ -124,6 +131,8 @@ use rule compare as report with:
         table=COMPARISON,
         provenance=rules.record_provenance.output.provenance,
         summary=SUMMARY,
+        lists=[*LISTS.values()],
+        predictions=PREDICTED,
         sparsity=SPARSITY[PRUNED],
         trainings=[f"{RESULTS}/{name}/{artifacts.TRAINING}" for name in TRAININGS],
         plots=rules.plot.output,

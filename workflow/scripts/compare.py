@@ -1,30 +1,42 @@
 #!/usr/bin/env python3
-"""Collect all measurements of a run in one table: comparison.csv, comparison.md, verdict.txt."""
+"""Collect all measurements of a run: comparison.csv and .md, verdict.txt, the classes' tables."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from twofour import command, models
-from twofour.artifacts import COMPARISON, COMPARISON_TEXT, MODELS, REPORT, VERDICT
+from twofour.artifacts import (
+    CLASS_TABLE,
+    COMPARISON,
+    COMPARISON_TEXT,
+    CONFUSION,
+    MODELS,
+    REPORT,
+    VERDICT,
+)
 from twofour.system import cli, files
 
 
 def main(options) -> None:
     from twofour import stages
     from twofour.deploy import backends
-    from twofour.report import compare, display
+    from twofour.report import classes, compare, display
 
     settings = stages.load(options.config, "compare")
     results = Path(options.results)
-    table = compare.build(
-        results,
-        models.read(results / MODELS),
-        backends.cases(settings.deploy.backends, settings.deploy.precisions),
-        settings.benchmark.batch_sizes,
-    )
-    with files.atomic(results / COMPARISON) as temporary:
-        table.frame.to_csv(temporary, index=False, float_format="%.6g")
+    known = models.read(results / MODELS)
+    cases = backends.cases(settings.deploy.backends, settings.deploy.precisions)
+    table = compare.build(results, known, cases, settings.benchmark.batch_sizes)
+    judged = classes.read(results, known, "-".join(cases[0]))
+    tables = {
+        COMPARISON: table.frame,
+        CLASS_TABLE: classes.table(judged),
+        CONFUSION: classes.confusion(judged),
+    }
+    for name, frame in tables.items():
+        with files.atomic(results / name) as temporary:
+            frame.to_csv(temporary, index=False, float_format="%.6g")
     files.write_text(results / COMPARISON_TEXT, display.markdown(table))
     files.write_text(results / VERDICT, display.terminal(table, results / REPORT))
     cli.log.info("wrote %s", results / COMPARISON)

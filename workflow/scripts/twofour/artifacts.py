@@ -10,7 +10,8 @@ VERDICT = "verdict.txt"  # what the run shows at its end
 PROVENANCE = "provenance.json"
 REPORT = "report.html"
 ACCEPTED = "accept.json"
-PLOTS = ("training", "models", "layers")  # plots/<name>.svg
+CLASS_TABLE, CONFUSION = "classes.csv", "confusion.csv"
+PLOTS = ("tradeoff", "models", "classes", "training", "layers")  # plots/<name>.svg
 
 # The dataset stage: dataset/<name>
 TRAIN_LIST, VAL_LIST = "train.txt", "val.txt"

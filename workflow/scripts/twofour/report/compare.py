@@ -144,12 +144,13 @@ def _speed_differences(dense: Mapping, this: Mapping) -> dict:
     ratios = np.array(this["synthetic"]["rounds_img_s"]) / base
     again = np.array(dense["again"]["synthetic"]["rounds_img_s"]) / base
     low, high = statistics.ratio_interval(ratios)
+    noise = statistics.ratio_interval(again)
     result = {
         "speedup": this["synthetic"]["throughput_img_s"] / dense["synthetic"]["throughput_img_s"],
         "speedup_low": low,
         "speedup_high": high,
-        "noise_low": float(again.min()),
-        "noise_high": float(again.max()),
+        "noise_low": noise[0],
+        "noise_high": noise[1],
         "speedup_p": statistics.ratio_p(ratios),
     }
     if "device" in dense["synthetic"]:

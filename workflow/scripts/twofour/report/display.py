@@ -112,7 +112,8 @@ def notes(table: Table) -> list[str]:
         "intervals are of 95 %, those of the drop image by image. density: share of non-zero "
         "weights in the layers that 2:4 applies to. MB: size of the deployed files.",
         "speed-up: img/s over those of the dense model in the same backend, precision and batch "
-        "size, measured in turns; noise: the same of the dense model to itself, in the same turns. "
+        "size, measured in turns; noise: the interval of the dense model against itself in the "
+        "same turns. "
         + ("GPU alone: the same by the GPU's own time, without copies. " if alone else "")
         + "from files: reading and decoding the image files included. p50, p99: latency of a "
         "batch.",

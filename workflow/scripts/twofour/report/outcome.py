@@ -19,7 +19,7 @@ SMALL = (
 )
 NOISE = 0.02  # a ratio of speeds within 2 % of 1 is no gain or loss, however steady it looks
 # A machine counts as busy if the dense model differs from itself by more than this, …
-SPREAD = 1.1
+SPREAD = 1.2
 TAIL = 8.0  # … if p99 is so many times p50, or if reading files as well is faster
 FASTER_FROM_FILES = 1.1
 

@@ -9,17 +9,20 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, ScalarFormatter
 
 from ..artifacts import BUILT, COMPARISON, METRICS, PLOT, PLOTS, SPARSITY
 from ..deploy.sparsity_log import sparse_layers
 from ..models import COLOURS, DENSE, PRUNED, SPARSE, TRAINING, Model, of_kind
 from ..system.files import atomic, read_json
-from . import compare
+from . import classes, compare, statistics
+from .classes import Judged
 from .compare import Table
 
 HATCHES = ("", "//", "..", "xx")  # tell the branches of several algorithms apart
+MARKERS = "os^DvPX*"  # tell cases apart
 DASHES = ("o-", "s--", "^:", "d-.")
 STYLE = {
     "axes.spines.top": False,
@@ -36,10 +39,13 @@ Kernels = Mapping[str, tuple[bool, bool]]
 
 def draw(results: Path, models: Sequence[Model], cases: Sequence[tuple[str, str]]) -> list[Path]:
     """Draw all plots of the run in folder ``results``; ``cases`` are (backend, precision)."""
-    training, accuracy, layers = (results / PLOT.format(name=name) for name in PLOTS)
+    paths = {name: results / PLOT.format(name=name) for name in PLOTS}
     histories = {m: pd.read_csv(results / m.name / METRICS) for m in models if m.made == TRAINING}
-    draw_training(histories, training)
-    draw_models(compare.read(results / COMPARISON, models), accuracy)
+    draw_training(histories, paths["training"])
+    table = compare.read(results / COMPARISON, models)
+    draw_tradeoff(table, paths["tradeoff"])
+    draw_models(table, paths["models"])
+    draw_classes(classes.read(results, models, "-".join(cases[0])), models, paths["classes"])
     rows = {
         kind: {
             model.branch: read_json(results / model.name / SPARSITY)["layers"]
@@ -47,8 +53,9 @@ def draw(results: Path, models: Sequence[Model], cases: Sequence[tuple[str, str]
         }
         for kind in (PRUNED, SPARSE)
     }
-    draw_layers(rows[PRUNED], rows[SPARSE], _kernels(results, models, cases, rows[SPARSE]), layers)
-    return [training, accuracy, layers]
+    kernels = _kernels(results, models, cases, rows[SPARSE])
+    draw_layers(rows[PRUNED], rows[SPARSE], kernels, paths["layers"])
+    return list(paths.values())
 
 
 def _kernels(
@@ -91,6 +98,8 @@ def draw_training(histories: Mapping[Model, pd.DataFrame], path: Path) -> None:
             )
             right.plot(epochs, history["top1"], style, ms=3, color=colour, label=name)
         left.set(xlabel="epoch", ylabel="loss (nats)", yscale="log", title="Loss")
+        left.yaxis.set_major_formatter(ScalarFormatter())
+        left.yaxis.set_minor_formatter(FuncFormatter(_leading))
         right.set(xlabel="epoch", ylabel="top-1 (%)", title="Top-1 on the validation images")
         for axes in (left, right):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -98,32 +107,78 @@ def draw_training(histories: Mapping[Model, pd.DataFrame], path: Path) -> None:
         _save(figure, path)
 
 
+def _leading(value: float, position: int) -> str:
+    """A label for every other of the lines between powers of ten, in plain digits."""
+    digit = float(f"{value:e}".partition("e")[0])
+    return f"{value:g}" if round(digit) in (2, 3, 5) else ""
+
+
+def draw_tradeoff(table: Table, path: Path) -> None:
+    """Top-1 with its interval against throughput: a point for each model in each case."""
+    looks = {model.name: model.colour for model in table.models}
+    best = table.frame.loc[
+        table.frame.groupby(["model", "backend", "precision"], sort=False)[
+            "throughput_img_s"
+        ].idxmax()
+    ]
+    shown = best[~best["model"].isin(m.name for m in of_kind(table.models, PRUNED))]
+    cases = list(dict.fromkeys(zip(shown["backend"], shown["precision"])))
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(7.5, 4.2))
+        axes = figure.subplots()
+        front = _front(shown)
+        axes.plot(front["throughput_img_s"], front["top1"], "--", color="#777777", lw=1, zorder=1)
+        for _, row in shown.iterrows():
+            reach = [[row["top1"] - row["top1_low"]], [row["top1_high"] - row["top1"]]]
+            axes.errorbar(
+                row["throughput_img_s"],
+                row["top1"],
+                yerr=reach,
+                fmt=MARKERS[cases.index((row["backend"], row["precision"])) % len(MARKERS)],
+                color=looks[row["model"]],
+                capsize=3,
+                ms=7,
+                alpha=0.85,
+            )
+        handles = [
+            *(Rectangle((0, 0), 1, 1, color=looks[name]) for name in dict.fromkeys(shown["model"])),
+            *(
+                Line2D([], [], ls="", marker=MARKERS[i % len(MARKERS)], color="#555555", ms=7)
+                for i in range(len(cases))
+            ),
+        ]
+        labels = [*dict.fromkeys(shown["model"]), *(" ".join(case) for case in cases)]
+        axes.set(xlabel="throughput (img/s)", ylabel="top-1 (%)")
+        axes.set_xlim(left=0)
+        figure.legend(
+            handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=4, frameon=False
+        )
+        _save(figure, path)
+
+
+def _front(rows: pd.DataFrame) -> pd.DataFrame:
+    """Those of ``rows`` that no other surpasses in both throughput and top-1, by throughput."""
+    ordered = rows.sort_values(["throughput_img_s", "top1"], ascending=False)
+    kept = ordered[ordered["top1"] > ordered["top1"].cummax().shift(fill_value=-1)]
+    return kept.sort_values("throughput_img_s")
+
+
 def draw_models(table: Table, path: Path) -> None:
-    """Top-1 of each model, and its throughput in each backend at each batch size."""
+    """Throughput of each model in each backend at each batch size."""
     numbers = _branch_numbers(table.models)
     looks = {m.name: {"color": m.colour, "hatch": HATCHES[numbers[m.branch]]} for m in table.models}
-    names = list(looks)
     cases = table.frame.groupby(["backend", "precision"], sort=False)
-    count = 1 + len(cases)
-    wide = count if count <= 4 else 3
-    high = -(-count // wide)
+    wide = min(len(cases), 3)
+    high = -(-len(cases) // wide)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(3.7 * wide, 3.8 * high))
-        first, *rest = figure.subplots(high, wide, squeeze=False).ravel()
-        accuracy = table.frame.groupby("model", sort=False)["top1"].first()
-        for position, name in enumerate(names):
-            bar = first.bar(position, accuracy[name], edgecolor="white", **looks[name])
-            first.bar_label(bar, fmt="%.1f")
-        slanted = {"rotation": 30, "ha": "right", "fontsize": 8} if len(names) > 3 else {}
-        first.set_xticks(range(len(names)), names, **slanted)
-        first.set(ylabel="top-1 (%)", ylim=(0, 110), title="Accuracy")
-        first.grid(axis="x", visible=False)
-        for axes, ((backend, precision), rows) in zip(rest, cases):
+        figure = Figure(figsize=(max(5, 3.7 * wide), 3.6 * high))
+        places = figure.subplots(high, wide, squeeze=False).ravel()
+        for axes, ((backend, precision), rows) in zip(places, cases):
             _throughput(axes, rows, looks)
-            axes.set(title=f"Throughput: {backend} {precision}")
-        for axes in rest[len(cases) :]:
+            axes.set(title=f"{backend} {precision}")
+        for axes in places[len(cases) :]:
             axes.set_visible(False)
-        _legend_below(figure, rest[0])
+        _legend_below(figure, places[0])
         _save(figure, path)
 
 
@@ -131,12 +186,70 @@ def _throughput(axes, rows: pd.DataFrame, looks: Mapping[str, Mapping]) -> None:
     step = 0.8 / len(looks)
     sizes = list(dict.fromkeys(rows["batch_size"]))
     for offset, (name, look) in enumerate(looks.items()):
-        values = rows[rows["model"] == name].set_index("batch_size")["throughput_img_s"]
+        mine = rows[rows["model"] == name].set_index("batch_size").loc[sizes]
         where = np.arange(len(sizes)) + step * (offset - (len(looks) - 1) / 2)
-        axes.bar(where, values[sizes], 0.94 * step, label=name, edgecolor="white", **look)
+        rates = mine["throughput_img_s"].to_numpy()
+        # The interval is of the ratio to the dense model, so it is drawn around this bar.
+        low, high = (
+            np.abs(rates * (mine[key] / mine["speedup"] - 1).to_numpy())
+            for key in ("speedup_low", "speedup_high")
+        )
+        axes.bar(
+            where,
+            rates,
+            0.94 * step,
+            label=name,
+            edgecolor="white",
+            yerr=None if name == DENSE else (low, high),
+            error_kw={"lw": 1, "ecolor": "#222222"},
+            **look,
+        )
     axes.set_xticks(np.arange(len(sizes)), [str(size) for size in sizes])
     axes.set(xlabel="batch size", ylabel="img/s")
     axes.grid(axis="x", visible=False)
+
+
+def draw_classes(judged: Judged, models: Sequence[Model], path: Path) -> None:
+    """How well calibrated the models are, and the classes whose recall changed most."""
+    looks = {model.name: model.colour for model in models}
+    shown = list(dict.fromkeys([DENSE, judged.base, *judged.sparse]))
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(10, 4))
+        left, right = figure.subplots(1, 2)
+        left.plot([0, 100], [0, 100], color="#777777", lw=0.8)
+        for name in shown:
+            sure, hit = judged.predictions[name].probabilities[:, 0], judged.right(name)
+            bins = statistics.reliability(sure, hit)
+            error = statistics.expected_calibration_error(sure, hit)
+            points = [(100 * mean, 100 * share) for _, _, mean, share in bins]
+            label = f"{name} (ECE {error:.1f})"
+            left.plot(*zip(*points), "o-", ms=3, lw=1, color=looks[name], label=label)
+        left.set(
+            xlabel="probability of the first class (%)",
+            ylabel="of these images right (%)",
+            title="Calibration",
+        )
+        left.legend(frameon=False, fontsize=8)
+        _class_changes(right, judged, looks)
+        _save(figure, path)
+
+
+def _class_changes(axes, judged: Judged, looks: Mapping[str, str]) -> None:
+    model = judged.sparse[0]
+    found = [c for c in classes.changes(judged, model) if c.before != c.after][: classes.SHOWN]
+    for place, change in enumerate(reversed(found)):
+        axes.plot([change.before, change.after], [place, place], color="#999999", lw=1, zorder=1)
+        axes.plot(change.before, place, "o", mfc="white", color=looks[judged.base], ms=6)
+        fill = looks[model] if change.real else "white"
+        axes.plot(change.after, place, "o", mfc=fill, color=looks[model], ms=6)
+    axes.set_yticks(range(len(found)), [_short(c.name) for c in reversed(found)], fontsize=8)
+    axes.set(xlabel="recall (%)", title=f"{judged.base} → {model}, classes that changed most")
+    if not found:
+        axes.text(0.5, 0.5, "no class changed", transform=axes.transAxes, ha="center")
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 24 else f"{name[:23]}…"
 
 
 def draw_layers(
@@ -218,7 +331,7 @@ def _kernel_bars(axes, kernels: Mapping[str, Kernels], names: list[str]) -> None
 
 def _branch_numbers(models) -> dict[str, int]:
     """A number for each branch, in the order of ``models``; the dense model counts as the first."""
-    branches = dict.fromkeys(m.branch for m in models if m.kind != DENSE)
+    branches = dict.fromkeys(m.branch for m in models if m.kind in (PRUNED, SPARSE))
     return {"": 0, **{branch: number for number, branch in enumerate(branches)}}
 
 

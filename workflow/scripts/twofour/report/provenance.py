@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,9 @@ def record(
     if not (repository / "workflow" / "Snakefile").is_file():  # the programs were installed
         repository = Path(os.devnull)
     changed = _git(repository, "status", "--porcelain", "--untracked-files=no") or ""
+    now = datetime.now().astimezone()
     return {
+        "time": f"{now:%Y-%m-%d %H:%M %Z}",
         "git_commit": _git(repository, "rev-parse", "HEAD"),
         "git_changed_files": changed.splitlines(),
         "config": settings,

@@ -22,9 +22,10 @@ from ..artifacts import (
 from ..data import findings
 from ..deploy import snippet
 from ..models import DENSE, PRUNED, SPARSE, Model, of_kind
+from ..system import progress
 from ..system.files import read_json, read_text
 from ..train import seen
-from . import compare, display, outcome, words
+from . import classes, compare, display, outcome, words
 from .captions import PLOTS
 
 TEMPLATE = "report.html.j2"  # beside this module
@@ -37,6 +38,7 @@ def render(results: Path, models: Sequence[Model], cases: Sequence[tuple[str, st
     dense = read_json(results / DENSE / TRAINING)
     table = compare.read(results / COMPARISON, models)
     found = outcome.read(table)
+    judged = classes.read(results, models, "-".join(cases[0]))
     deployed = [
         (
             model.name,
@@ -61,9 +63,12 @@ def render(results: Path, models: Sequence[Model], cases: Sequence[tuple[str, st
         ],
         grids={"Accuracy": display.accuracy(table), "Speed": display.speed(table)},
         notes=display.notes(table),
-        colours={model.kind: model.colour for model in models},
+        left=display.WORDS,
+        duration=progress.about(sum(job["seconds"] for job in provenance["stages"].values())),
+        judged=(judged.base, judged.sparse[0]),
+        apart=classes.disagreements(judged, judged.sparse[0]),
         layers=sparsity[0]["layers"],
-        pictures=[(_svg(results / PLOT.format(name=n)), text) for n, text in PLOTS.items()],
+        pictures={n: (_svg(results / PLOT.format(name=n)), text) for n, text in PLOTS.items()},
         dataset=dataset,
         warnings=[*findings.warnings(dataset), *_known(dense)],
         dense=dense,

@@ -143,16 +143,16 @@ def _busy_words(busy: Busy) -> str:
     signs = []
     if busy.unsteady:
         signs.append(
-            f"in {busy.unsteady} of {busy.cases} cases the dense model differed from itself by "
-            f"more than 10 % (at most {busy.spread:.2f} ×)"
+            f"in {busy.unsteady} of {busy.cases} cases the dense model measured against itself "
+            f"leaves up to {100 * (busy.spread - 1):.0f} % open"
         )
     if busy.tails:
         signs.append(f"in {busy.tails} the slowest batches took many times the median")
     if busy.from_files:
         signs.append(f"in {busy.from_files} reading files as well was faster than without")
     return (
-        f"The machine was busy while speed was measured: {listed(signs)}; repeat the benchmark on "
-        "a quiet one before believing small differences."
+        f"Speed was measured with much noise, as on a busy machine: {listed(signs)}; before "
+        "believing small differences, repeat the benchmark on a quiet one or with more steps."
     )
 
 
