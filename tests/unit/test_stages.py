@@ -136,7 +136,7 @@ def test_changed_key_is_seen_by_exactly_its_stages(key):
 
 
 # Programs that no rule runs: nothing depends on their hash.
-USERS = {"check_config", "doctor", "predict", "evaluate_folder", "compare_runs"}
+USERS = {"check_config", "doctor", "predict", "evaluate_folder", "compare_runs", "verify"}
 TRAINING = {"train", "train_sparse"}
 INFERENCE = {*TRAINING, "import_dense", "permute", "reference", "export"}
 MODULES = {
@@ -184,7 +184,7 @@ MODULES = {
     "network.inference": INFERENCE,
     "sparse.masks": {*TRAINING, "prune", "permute"},
     "sparse.permute": {"permute"},
-    "sparse.check": {"check"},
+    "sparse.check": {"check", "release"},
     "deploy.export": {"export"},
     "deploy.evaluate": {"evaluate"},
     "deploy.benchmark": {"benchmark"},
@@ -196,6 +196,7 @@ MODULES = {
     "report.statistics": {"compare", "plot", "report", "accept", "release"},
     "deploy.predicted": {"evaluate", "compare", "plot", "report", "accept", "release"},
     "report.release": {"release"},
+    "report.certificate": {"release"},
     "deploy.triton": {"release"},
     "deploy.snippet": {"report", "release"},
     "report.plot": {"plot"},

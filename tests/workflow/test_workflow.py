@@ -9,8 +9,10 @@ from pathlib import Path
 
 from twofour.deploy import export, triton
 from twofour.network import weights
+from twofour.report import certificate
 from twofour.sparse import check, masks, pattern
 from twofour.system import codehash, files, hardware
+from twofour.system.errors import TwoFourError
 
 import browser
 import numpy as np
@@ -241,8 +243,8 @@ def test_second_run_starts_no_job_and_touching_reruns_nothing(run):
 
 
 # What is downstream of each rule. Which stages see which key and module: tests/unit/test_stages.py.
-REPORTED = {"record_provenance", "report"}
-COMPARED = {"compare", "plot", "release", *REPORTED}
+REPORTED = {"record_provenance", "report", "release"}
+COMPARED = {"compare", "plot", *REPORTED}
 MEASURED = {"evaluate", "benchmark", *COMPARED}
 DEPLOYED = {"export", "check", "build", "reference", *MEASURED}
 PRUNED = {"prune", "train_sparse", *DEPLOYED}
@@ -612,6 +614,58 @@ def test_triton_can_parse_its_configuration_and_the_tensors_are_those_of_the_fil
         (labelled,) = [t for t in config.output if t.label_filename]
         labels = (repository / name / labelled.label_filename).read_text().splitlines()
         assert [len(labels)] == list(labelled.dims)
+
+
+@pytest.mark.parametrize("model", ["dense", "sparse"])
+def test_a_verified_release_finds_any_byte_that_changed(run, tmp_path, model):
+    folder = tmp_path / "model"
+    shutil.copytree(run / RUN / "release" / model, folder)
+    done = program("verify.py", folder)
+    assert "files are as released" in done.stdout
+    assert ("model.onnx: " in done.stdout) == (model == "sparse")
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        content = path.read_bytes()
+        at = len(content) // 2
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        _, wrong = certificate_of(folder)
+        assert any(path.relative_to(folder).as_posix() in w or "SHA256" in path.name for w in wrong)
+        path.write_bytes(content)
+    (folder / "classes.txt").unlink()
+    (folder / "more.txt").touch()
+    failed = program("verify.py", folder, check=False)
+    assert failed.returncode == 1 and "classes.txt is missing" in failed.stderr
+    assert failed.stderr.splitlines()[-1].endswith("more.txt does not belong to the release")
+
+
+def certificate_of(folder):
+    try:
+        return certificate.verify(folder)
+    except TwoFourError as error:
+        return None, [str(error)]
+
+
+def test_a_certificate_does_not_hide_a_model_that_is_not_sparse(run, tmp_path):
+    """One whose hashes were made anew after a weight was changed."""
+    folder = tmp_path / "model"
+    shutil.copytree(run / RUN / "release" / "sparse", folder)
+    known = onnx.load(folder / "model.onnx")
+    (tensor,) = [t for t in known.graph.initializer if t.name == "layer2.0.conv2.weight"]
+    values = onnx.numpy_helper.to_array(tensor).copy()
+    values[0, :4, 0, 0] = 1
+    tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    for path in (folder / "model.onnx", folder / "triton/tiny-sparse/1/model.onnx"):
+        onnx.save(known, path)
+    digest = files.sha256(folder / "model.onnx")
+    stated = json.loads((folder / "certificate.json").read_text())
+    old = stated["files"]["model.onnx"]
+    (folder / "certificate.json").write_text(json.dumps(stated).replace(old, digest))
+    sums = (folder / "SHA256SUMS").read_text().replace(old, digest).splitlines()
+    sums = [line for line in sums if not line.endswith("certificate.json")]
+    sums.append(f"{files.sha256(folder / 'certificate.json')}  certificate.json")
+    (folder / "SHA256SUMS").write_text("\n".join(sums) + "\n")
+    failed = program("verify.py", folder, check=False)
+    assert failed.returncode == 1
+    assert "model.onnx does not have the 2:4 layers that the certificate states" in failed.stderr
 
 
 def test_a_release_keeps_nothing_of_an_earlier_one(run, tmp_path):

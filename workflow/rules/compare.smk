@@ -189,6 +189,7 @@ use rule compare as release with:
         sparsity=SPARSITY[PRUNED],
         builds=expand(path_of(artifacts.BUILT, "{case}"), model=RELEASES, case=CASE_NAMES),
         trainings=[f"{RESULTS}/{name}/{artifacts.TRAINING}" for name in RELEASES],
+        provenance=rules.record_provenance.output.provenance,
     output:
         checksums=[
             f"{RESULTS}/{artifacts.RELEASED.format(model=name)}/{artifacts.CHECKSUMS}"

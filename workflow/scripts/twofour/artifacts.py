@@ -55,6 +55,7 @@ BUILD = "build.json"
 WITH_IMAGES = "model.uint8.onnx"  # takes decoded images
 CARD = "README.md"
 TRITON = "triton"  # a folder
+CERTIFICATE = "certificate.json"
 CHECKSUMS = "SHA256SUMS"
 
 # Paths below results/<run>/ with fields for str.format; a case is <backend>-<precision>

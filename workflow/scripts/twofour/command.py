@@ -22,6 +22,7 @@ COMMANDS = {
     "evaluate": "measure a finished model on another folder of labelled images",
     "import": "write weights of another library as a file of ours",
     "predict": "classify images with a finished model",
+    "verify": "see whether a release is as it was, and 2:4 sparse as certified",
 }
 PROGRAM_OF = {
     "compare": "compare_runs",

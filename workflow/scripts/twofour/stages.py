@@ -73,6 +73,7 @@ STAGES: dict[str, Stage] = {
     "predict": Stage(),
     "evaluate_folder": Stage(),
     "compare_runs": Stage(),
+    "verify": Stage(),
     "build": Stage(MACHINE),
     "build_for_batches": Stage((*MACHINE, "benchmark.batch_sizes", "evaluation.batch_size")),
     "reference": Stage(("model", *PICTURES, *LOADING, "evaluation.batch_size", *MACHINE)),

@@ -16,6 +16,7 @@ import yaml
 from ..artifacts import (
     BUILD,
     CARD,
+    CERTIFICATE,
     CHECK,
     CHECKSUMS,
     CLASSES,
@@ -35,7 +36,7 @@ from ..deploy.profiles import Profile
 from ..models import DENSE, SPARSE, Model
 from ..system.errors import TwoFourError
 from ..system.files import atomic, read_json, sha256, write_json, write_text
-from . import statistics
+from . import certificate, statistics
 from .compare import Table
 
 TEMPLATE = "release.md.j2"  # beside this module
@@ -76,7 +77,12 @@ def make(
     if terms.preprocessing:
         written.append(_write_with_images(out, about))
     written += _write_triton(out, model, about, records, terms)
-    written.append(_write_card(results, out, model, table, about, terms))
+    rows = table.frame[table.frame["model"] == model.name]
+    accuracy = _accuracy(rows)
+    written.append(_write_card(results, out, model, rows, accuracy, about, terms))
+    certified = certificate.make(results, out, model, accuracy, records, written)
+    write_json(out / CERTIFICATE, certified)
+    written.append(out / CERTIFICATE)
     lines = [f"{sha256(path)}  {path.relative_to(out).as_posix()}\n" for path in sorted(written)]
     write_text(out / CHECKSUMS, "".join(lines))
     return out
@@ -176,11 +182,11 @@ def _write_card(
     results: Path,
     out: Path,
     model: Model,
-    table: Table,
+    rows: pd.DataFrame,
+    accuracy: Sequence[Mapping[str, Any]],
     about: Mapping[str, Any],
     terms: Terms,
 ) -> Path:
-    rows = table.frame[table.frame["model"] == model.name]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         undefined=jinja2.StrictUndefined,
@@ -201,7 +207,7 @@ def _write_card(
         given=dense.get("given"),
         dataset=read_json(results / "dataset" / DATASET),
         recipe=yaml.safe_dump(dict(terms.recipe), sort_keys=False, allow_unicode=True),
-        accuracy=_accuracy(rows),
+        accuracy=accuracy,
         speed=rows.to_dict("records"),
         proof=_proof(results, model),
         lines=snippet.text(about, "."),
