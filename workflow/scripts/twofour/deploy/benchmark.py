@@ -1,7 +1,8 @@
 """Throughput and latency of predictors, measured side by side.
 
 The predictors take turns, round by round, so that other load on the machine affects all of them
-alike; a difference between them is then due to the models and not to the timing.
+alike; a difference between them is then due to the models and not to the timing. Each round begins
+with another one, since the first turn of a round is a little slower than the others.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ def synthetic(
     for predict in predictors.values():
         for _ in range(warmup):
             predict(batch)
-    for size in _rounds(steps):
-        for name, predict in predictors.items():
+    for number, size in enumerate(_rounds(steps)):
+        for name in _turns(list(predictors), number):
+            predict = predictors[name]
             times = np.array([_seconds(predict, batch) for _ in range(size)])
             latencies[name].append(times[:, 0])
             computing[name].append(times[:, 1])
@@ -59,8 +61,9 @@ def end_to_end(
     """
     streams = {name: batches() for name in predictors}
     rates: dict[str, list[float]] = {name: [] for name in predictors}
-    for size in _rounds(steps):
-        for name, predict in predictors.items():
+    for number, size in enumerate(_rounds(steps)):
+        for name in _turns(list(predictors), number):
+            predict = predictors[name]
             for _ in range(READ_AHEAD):
                 predict(next(streams[name]))
             start = time.perf_counter()
@@ -84,6 +87,12 @@ def _seconds(predict: Predictor, batch: np.ndarray) -> tuple[float, float]:
 def _rounds(steps: int) -> list[int]:
     """``steps`` shared out over the rounds as evenly as possible."""
     return [len(part) for part in np.array_split(np.arange(steps), min(ROUNDS, steps))]
+
+
+def _turns(names: list[str], number: int) -> list[str]:
+    """``names`` in the order of round ``number`` (from 0), in which another one begins."""
+    first = number % len(names)
+    return names[first:] + names[:first]
 
 
 def _summary(images: int, rounds: list[np.ndarray]) -> dict:
