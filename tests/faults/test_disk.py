@@ -76,6 +76,7 @@ def stage(prepared, made, out, name, check=True, prefix=()):
         "evaluate": (
             *("--data", prepared, *model, "--build", made / "build"),
             *("--reference", made / "reference.npz", "--out", out / "evaluation.json"),
+            *("--predictions", out / "predictions.npz"),
         ),
         "reference": ("--data", prepared, *weights, "--out", out / "reference.npz"),
     }

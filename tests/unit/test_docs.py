@@ -13,7 +13,10 @@ import yaml
 from conftest import ROOT, SCRIPTS
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-FILES = (".json", ".txt", ".py", ".onnx", ".pdmodel", ".pdiparams", ".pdparams")  # no keys
+FILES = (  # no keys
+    *(".json", ".txt", ".py", ".onnx"),
+    *(".pdmodel", ".pdiparams", ".pdparams", ".safetensors"),
+)
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "config" / "README.md", *DOCS]
 RULES = set(
     re.findall(

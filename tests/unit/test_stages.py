@@ -32,7 +32,7 @@ DEPLOYED = {"compare", "plot", "report"}
 
 KEYS = {
     "run": ("other", set()),  # changes only the folder
-    "seed": (7, {*TRAIN, "permute"}),
+    "seed": (7, {*TRAIN, "permute", "list_models"}),
     "data.source": ("ilsvrc2012", LISTS),
     "data.root": ("elsewhere", {*LISTS, "unpack_imagenet"}),
     "data.val_fraction": (0.3, LISTS),

@@ -90,7 +90,7 @@ def test_ctrl_c_ends_with_what_was_saved_and_the_same_command_goes_on(folder):
     lines, status = screen(folder, "run", "CONFIG=c.yaml")
     assert status == 0
     assert lines[-1] == "Everything else: results/tiny/report.html"
-    head = next(i for i, line in enumerate(lines) if line.startswith("model "))
+    head = next(i for i, line in enumerate(lines) if re.match(r"model +top-1", line))
     assert [line.split()[0] for line in lines[head + 1 : head + 4]] == ["dense", "pruned", "sparse"]
     jobs = [line for line in lines if re.match(r"\d\d:\d\d:\d\d–", line)]
     assert f"jobs: {len(jobs)}" in lines and all(len(line) <= 80 for line in jobs)

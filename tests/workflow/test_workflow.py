@@ -755,3 +755,39 @@ def test_the_page_fits_and_asks_the_network_for_nothing(run, tmp_path, width):
 def test_the_page_is_accessible(run, tmp_path, dark):
     page = run / RUN / "report.html"
     assert browser.found_in(page, ACCESSIBLE, tmp_path, 500, dark) == []
+
+
+# --- several seeds ---
+
+
+def test_a_further_seed_trains_its_own_models_and_leaves_the_first_as_they_are(run, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(run, folder, symlinks=True)
+    config = merged(yaml.safe_load((folder / "config.yaml").read_text()), {"seed": [1, 5]})
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    before = {n: (folder / RUN / n / "model.pdparams").read_bytes() for n in ("dense", "sparse")}
+    assert "benchmark" not in planned(folder)
+    snakemake(folder, "--configfile", "config.yaml", "--cores", 2)
+    after = {n: (folder / RUN / n / "model.pdparams").read_bytes() for n in ("dense", "sparse")}
+    assert before == after
+    other = folder / RUN / "seed5" / "dense" / "model.pdparams"
+    alone = tmp_path / "alone"
+    program(
+        "train.py",
+        *("--config", json.dumps(merged(TINY, {"seed": 5})), "--data", folder / RUN / "dataset"),
+        *("--out", alone),
+        cwd=folder,
+    )
+    assert other.read_bytes() == (alone / "model.pdparams").read_bytes()
+    table = pd.read_csv(folder / RUN / "comparison.csv")
+    assert set(table["model"]) == {f"{h}{m}" for h in ("", "seed5/") for m in MODELS}
+    assert set(table[table["model"].str.startswith("seed5/")]["drop_against"]) == {"seed5/dense"}
+    assert table[table["model"].str.startswith("seed5/")]["throughput_img_s"].isna().all()
+    text = (folder / RUN / "comparison.md").read_text()
+    assert "2 seeds and 40 validation images" in text and "± of seeds" in text
+    per_seed = table[(table["model"].str.endswith("sparse")) & (table["backend"] == "paddle")]
+    assert f"{per_seed.drop_duplicates('model')['top1'].mean():.2f} %" in text
+    assert sorted(p.name for p in (folder / RUN / "release").iterdir()) == ["dense", "sparse"]
+
+
+MODELS = ("dense", "pruned", "sparse")

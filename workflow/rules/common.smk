@@ -76,13 +76,17 @@ os.environ.update(
 
 # Suffix of "pruned" and "sparse" in the names of models → the algorithm that it stands for.
 ALGORITHMS = models.branches(CONFIG.sparsity.algorithm)
+# What names of models begin with → the seed that they are trained with.
+SEEDS = models.heads(models.seeds(CONFIG.seed))
 MODELS = models.of_run(CONFIG)
 NAMES = [model.name for model in MODELS]
+MEASURED = [model.name for model in models.of_first_seed(MODELS)]  # for speed
 TRAININGS = [model.name for model in MODELS if model.made == models.TRAINING]
 CASE_NAMES = [f"{backend}-{precision}" for backend, precision in CASES]
 
 
 wildcard_constraints:
+    seed="|".join(SEEDS) or "(?:)",  # the first needs no name
     model="|".join(NAMES),
     algorithm="|".join(ALGORITHMS) or "(?:)",  # mask_1d needs no name: nothing follows
     backend="|".join(CONFIG.deploy.backends),
@@ -131,9 +135,9 @@ def end_with_verdict(wildcards):
     return []
 
 
-def of_kind(kind):
+def of_kind(kind, among=MODELS):
     """Names of the models of one kind."""
-    return [model.name for model in models.of_kind(MODELS, kind)]
+    return [model.name for model in models.of_kind(among, kind)]
 
 
 @functools.cache
@@ -144,6 +148,12 @@ def settings(stage):
     """
     part = stages.settings(stage, CONFIG)
     return lambda wildcards: part
+
+
+def seeded(stage):
+    """The same for a stage whose outputs are made once for each seed."""
+    parts = {head: stages.settings(stage, CONFIG, seed) for head, seed in SEEDS.items()}
+    return lambda wildcards: parts[wildcards.seed]
 
 
 def code(stage, *modules):
@@ -207,7 +217,7 @@ def announce_work():
             dense=count_jobs("train_dense"),
             sparse=count_jobs("train_sparse", "train_control"),
             passes=count_jobs("import_dense", "evaluate", "reference"),
-            benchmark_images=len(NAMES) * batches * sum(sizes),
+            benchmark_images=len(MEASURED) * batches * sum(sizes),
             jobs=count_jobs(),
         )
     )

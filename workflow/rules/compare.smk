@@ -38,7 +38,7 @@ rule compare:
         ),
         speeds=expand(
             path_of(artifacts.SPEED, "{case}"),
-            model=NAMES,
+            model=MEASURED,
             case=CASE_NAMES,
             batch_size=CONFIG.benchmark.batch_sizes,
         ),
@@ -175,7 +175,9 @@ use rule compare as accept with:
         results=subpath(input.models, parent=True),
 
 
-RELEASES = [name for kind in (DENSE, SPARSE) for name in of_kind(kind)]
+RELEASES = [
+    name for kind in (DENSE, SPARSE) for name in of_kind(kind, models.of_first_seed(MODELS))
+]
 
 
 use rule compare as release with:

@@ -62,9 +62,9 @@ rule evaluate:
 rule benchmark:
     input:
         **DATASET,
-        builds=expand(BUILT, model=NAMES, allow_missing=True),
+        builds=expand(BUILT, model=MEASURED, allow_missing=True),
     output:
-        speeds=expand(path_of(artifacts.SPEED), model=NAMES, allow_missing=True),
+        speeds=expand(path_of(artifacts.SPEED), model=MEASURED, allow_missing=True),
     log:
         f"{LOGS}/benchmark.{{backend}}-{{precision}}.bs{{batch_size}}.log",
     benchmark:

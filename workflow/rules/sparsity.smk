@@ -4,20 +4,20 @@
 rule permute:
     input:
         dataset=dataset,
-        dense=f"{RESULTS}/{DENSE}/{artifacts.WEIGHTS}",
-        training=f"{RESULTS}/{DENSE}/{artifacts.TRAINING}",
+        dense=f"{RESULTS}/{{seed}}{DENSE}/{artifacts.WEIGHTS}",
+        training=f"{RESULTS}/{{seed}}{DENSE}/{artifacts.TRAINING}",
     output:
-        weights=f"{RESULTS}/permuted/{artifacts.WEIGHTS}",
-        permutation=f"{RESULTS}/permuted/{artifacts.PERMUTATION}",
+        weights=f"{RESULTS}/{{seed}}permuted/{artifacts.WEIGHTS}",
+        permutation=f"{RESULTS}/{{seed}}permuted/{artifacts.PERMUTATION}",
     log:
-        f"{LOGS}/permute.log",
+        f"{LOGS}/{{seed}}permute.log",
     benchmark:
-        f"{LOGS}/permute.tsv"
+        f"{LOGS}/{{seed}}permute.tsv"
     conda:
         CPU_CONDA
     threads: cores(every=True)
     params:
-        config=settings("permute"),
+        config=seeded("permute"),
         code=code("permute"),
         out=subpath(output.weights, parent=True),
     shell:
@@ -28,17 +28,19 @@ rule permute:
 rule prune:
     input:
         dataset=dataset,
-        dense=f"{RESULTS}/{DENSE}/{artifacts.WEIGHTS}",
-        training=f"{RESULTS}/{DENSE}/{artifacts.TRAINING}",
-        permuted=f"{RESULTS}/permuted/{artifacts.WEIGHTS}" if CONFIG.sparsity.permute else [],
+        dense=f"{RESULTS}/{{seed}}{DENSE}/{artifacts.WEIGHTS}",
+        training=f"{RESULTS}/{{seed}}{DENSE}/{artifacts.TRAINING}",
+        permuted=(
+            f"{RESULTS}/{{seed}}permuted/{artifacts.WEIGHTS}" if CONFIG.sparsity.permute else []
+        ),
     output:
-        weights=f"{RESULTS}/{PRUNED}{{algorithm}}/{artifacts.WEIGHTS}",
-        masks=f"{RESULTS}/{PRUNED}{{algorithm}}/{artifacts.MASKS}",
-        sparsity=f"{RESULTS}/{PRUNED}{{algorithm}}/{artifacts.SPARSITY}",
+        weights=f"{RESULTS}/{{seed}}{PRUNED}{{algorithm}}/{artifacts.WEIGHTS}",
+        masks=f"{RESULTS}/{{seed}}{PRUNED}{{algorithm}}/{artifacts.MASKS}",
+        sparsity=f"{RESULTS}/{{seed}}{PRUNED}{{algorithm}}/{artifacts.SPARSITY}",
     log:
-        f"{LOGS}/prune{{algorithm}}.log",
+        f"{LOGS}/{{seed}}prune{{algorithm}}.log",
     benchmark:
-        f"{LOGS}/prune{{algorithm}}.tsv"
+        f"{LOGS}/{{seed}}prune{{algorithm}}.tsv"
     localrule: True
     conda:
         CPU_CONDA

@@ -2,29 +2,29 @@
 # Their checkpoints are in <out>/checkpoints, which is not an output: Snakemake must not delete it.
 
 DENSE_NETWORK = {
-    "weights": f"{RESULTS}/{DENSE}/{artifacts.WEIGHTS}",
-    "summary": f"{RESULTS}/{DENSE}/{artifacts.TRAINING}",
-    "seen": f"{RESULTS}/{DENSE}/{artifacts.SEEN}",
+    "weights": f"{RESULTS}/{{seed}}{DENSE}/{artifacts.WEIGHTS}",
+    "summary": f"{RESULTS}/{{seed}}{DENSE}/{artifacts.TRAINING}",
+    "seen": f"{RESULTS}/{{seed}}{DENSE}/{artifacts.SEEN}",
 }
 
 
 rule train_sparse:
     input:
         **DATASET,
-        start=f"{RESULTS}/{PRUNED}{{algorithm}}/{artifacts.WEIGHTS}",
-        masks=f"{RESULTS}/{PRUNED}{{algorithm}}/{artifacts.MASKS}",
-        sparsity=f"{RESULTS}/{PRUNED}{{algorithm}}/{artifacts.SPARSITY}",
+        start=f"{RESULTS}/{{seed}}{PRUNED}{{algorithm}}/{artifacts.WEIGHTS}",
+        masks=f"{RESULTS}/{{seed}}{PRUNED}{{algorithm}}/{artifacts.MASKS}",
+        sparsity=f"{RESULTS}/{{seed}}{PRUNED}{{algorithm}}/{artifacts.SPARSITY}",
         teacher=DENSE_NETWORK["weights"] if CONFIG.train.distill else [],
     output:
-        weights=f"{RESULTS}/{SPARSE}{{algorithm}}/{artifacts.WEIGHTS}",
-        metrics=f"{RESULTS}/{SPARSE}{{algorithm}}/{artifacts.METRICS}",
-        summary=f"{RESULTS}/{SPARSE}{{algorithm}}/{artifacts.TRAINING}",
-        seen=f"{RESULTS}/{SPARSE}{{algorithm}}/{artifacts.SEEN}",
-        sparsity=f"{RESULTS}/{SPARSE}{{algorithm}}/{artifacts.SPARSITY}",
+        weights=f"{RESULTS}/{{seed}}{SPARSE}{{algorithm}}/{artifacts.WEIGHTS}",
+        metrics=f"{RESULTS}/{{seed}}{SPARSE}{{algorithm}}/{artifacts.METRICS}",
+        summary=f"{RESULTS}/{{seed}}{SPARSE}{{algorithm}}/{artifacts.TRAINING}",
+        seen=f"{RESULTS}/{{seed}}{SPARSE}{{algorithm}}/{artifacts.SEEN}",
+        sparsity=f"{RESULTS}/{{seed}}{SPARSE}{{algorithm}}/{artifacts.SPARSITY}",
     log:
-        f"{LOGS}/train_sparse{{algorithm}}.log",
+        f"{LOGS}/{{seed}}train_sparse{{algorithm}}.log",
     benchmark:
-        f"{LOGS}/train_sparse{{algorithm}}.tsv"
+        f"{LOGS}/{{seed}}train_sparse{{algorithm}}.tsv"
     conda:
         COMPUTE_CONDA
     container:
@@ -33,7 +33,7 @@ rule train_sparse:
     resources:
         **TRAINING,
     params:
-        config=settings("train_sparse"),
+        config=seeded("train_sparse"),
         code=code("train"),
         data=subpath(input.train, parent=True),
         start=subpath(input.start, parent=True),
@@ -53,13 +53,13 @@ if CONFIG.dense.weights is None:
             start=CONFIG.train.init or [],
         output:
             **DENSE_NETWORK,
-            metrics=f"{RESULTS}/{DENSE}/{artifacts.METRICS}",
+            metrics=f"{RESULTS}/{{seed}}{DENSE}/{artifacts.METRICS}",
         log:
-            f"{LOGS}/train_dense.log",
+            f"{LOGS}/{{seed}}train_dense.log",
         benchmark:
-            f"{LOGS}/train_dense.tsv"
+            f"{LOGS}/{{seed}}train_dense.tsv"
         params:
-            config=settings("train"),
+            config=seeded("train"),
             code=code("train"),
             data=subpath(input.train, parent=True),
             start=[],  # a dense training has no pruned network to start from
@@ -81,9 +81,9 @@ else:
         output:
             **DENSE_NETWORK,
         log:
-            f"{LOGS}/import_dense.log",
+            f"{LOGS}/{{seed}}import_dense.log",
         benchmark:
-            f"{LOGS}/import_dense.tsv"
+            f"{LOGS}/{{seed}}import_dense.tsv"
         conda:
             COMPUTE_CONDA
         container:
@@ -109,16 +109,16 @@ if CONFIG.dense.control:
             **DATASET,
             start=DENSE_NETWORK["weights"],
         output:
-            weights=f"{RESULTS}/{models.MORE}/{artifacts.WEIGHTS}",
-            metrics=f"{RESULTS}/{models.MORE}/{artifacts.METRICS}",
-            summary=f"{RESULTS}/{models.MORE}/{artifacts.TRAINING}",
-            seen=f"{RESULTS}/{models.MORE}/{artifacts.SEEN}",
+            weights=f"{RESULTS}/{{seed}}{models.MORE}/{artifacts.WEIGHTS}",
+            metrics=f"{RESULTS}/{{seed}}{models.MORE}/{artifacts.METRICS}",
+            summary=f"{RESULTS}/{{seed}}{models.MORE}/{artifacts.TRAINING}",
+            seen=f"{RESULTS}/{{seed}}{models.MORE}/{artifacts.SEEN}",
         log:
-            f"{LOGS}/train_control.log",
+            f"{LOGS}/{{seed}}train_control.log",
         benchmark:
-            f"{LOGS}/train_control.tsv"
+            f"{LOGS}/{{seed}}train_control.tsv"
         params:
-            config=settings("train"),
+            config=seeded("train"),
             code=code("train"),
             data=subpath(input.train, parent=True),
             start=lambda wildcards, input: input.start,

@@ -33,7 +33,7 @@ def main(options) -> None:
         settings.benchmark.batch_sizes,
     )
     for model in known:
-        if model.kind in release.KINDS:
+        if model.kind in release.KINDS and not model.head:
             cli.log.info("wrote %s", release.make(results, model, table, cases, terms))
 
 

@@ -60,13 +60,20 @@ def test_holm_corrects_step_by_step_and_keeps_the_order():
 
 def test_a_steady_ratio_is_real_and_a_scattered_one_is_not():
     steady, scattered = np.array([1.19, 1.21, 1.2, 1.2, 1.22]), np.array([0.8, 1.9, 1.3, 0.7, 1.4])
-    low, high = statistics.ratio_interval(steady)
-    assert 1.19 <= low < 1.205 < high <= 1.22
     assert statistics.ratio_p(steady) < 1e-4 < 0.3 < statistics.ratio_p(scattered)
-    low, high = statistics.ratio_interval(scattered)
-    assert low < 1 < high
-    assert statistics.ratio_interval(np.array([1.0])) == (1.0, 1.0)
     assert statistics.ratio_p(np.ones(5)) == 1.0 and statistics.ratio_p(np.full(5, 1.1)) == 0.0
+
+
+def test_interval_of_a_ratio_holds_the_ratio_itself_and_narrows_with_steadier_rounds():
+    rng, widths = np.random.default_rng(4), {}
+    for spread in (0.01, 0.1):
+        for _ in range(100):
+            base, rates = np.exp(rng.normal(0, spread, (2, 5))) * [[100], [120]]
+            low, high = statistics.ratio_interval(rates, base)
+            assert low <= np.median(rates) / np.median(base) <= high
+            widths.setdefault(spread, []).append(high - low)
+    assert np.median(widths[0.01]) < 0.2 * np.median(widths[0.1])
+    assert statistics.ratio_interval(np.full(5, 2.0), np.ones(5)) == (2.0, 2.0)
 
 
 def test_false_claims_of_speed_are_as_rare_as_they_should_be():
@@ -83,3 +90,20 @@ def test_calibration_of_a_network_that_is_always_too_sure():
     mixed = np.array([0.2, 0.2, 0.8, 0.8, 0.8, 0.8, 0.8])
     hits = np.array([0, 0, 1, 1, 1, 1, 0], bool)
     assert statistics.expected_calibration_error(mixed, hits) == pytest.approx(100 * 2 / 7 * 0.2)
+
+
+@pytest.mark.parametrize(("between", "seeds"), [(0.0, 3), (0.4, 3), (1.0, 5)])
+def test_interval_over_seeds_holds_the_truth_as_often_as_it_says(between, seeds):
+    """Drops of 2 points on average, between seeds and by the images that all of them share."""
+    rng, inside, images = np.random.default_rng(5), [], 1000
+    for _ in range(3000):
+        shared = rng.normal(0, 0.5)
+        drops = 2 + shared + rng.normal(0, between, seeds)
+        _, low, high, _ = statistics.over_seeds(drops, np.full(seeds, 0.5 * 1.96), images)
+        inside.append(low <= 2 <= high)
+    assert 0.93 < np.mean(inside) <= 0.99
+
+
+def test_equal_drops_of_all_seeds_are_no_more_certain_than_their_images():
+    mean, low, high, p = statistics.over_seeds(np.full(3, 0.28), np.full(3, 0.9), 352)
+    assert (mean, low, high) == pytest.approx((0.28, -0.62, 1.18), abs=0.01) and p > 0.5

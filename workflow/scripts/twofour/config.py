@@ -36,6 +36,7 @@ _PATHS = (
     ("hardware", "environment"),
     ("hardware", "container"),
 )
+_SEED = {"type": "integer", "minimum": 0, "maximum": 2147483647}
 _EXPONENT = re.compile(r"[+-]?\d+[eE][+-]?\d+")
 
 
@@ -48,12 +49,17 @@ class Config(Section):
         "name of this experiment; its results go to results/<run>/",
         schema={"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$"},
     )
-    seed: int = key(
+    seed: Any = key(
         1,
         "seeds the initial weights, the shuffling and the augmentation (data.split_seed seeds the "
-        "validation split)",
-        minimum=0,
-        maximum=2147483647,
+        "validation split); a list trains everything once for each, and the verdict is about the "
+        "means",
+        schema={
+            "oneOf": [
+                _SEED,
+                {"type": "array", "minItems": 1, "uniqueItems": True, "items": _SEED},
+            ]
+        },
     )
     data: Data = field(default_factory=Data)
     model: Model = field(default_factory=Model)

@@ -185,17 +185,17 @@ def _images(settings: Config) -> tuple[int, int, int]:
 def _work(settings: Config) -> estimate.Work:
     """The jobs of a whole run."""
     algorithms = len(models.branches(settings.sparsity.algorithm))
-    control = int(settings.dense.control)
+    control, seeds = int(settings.dense.control), len(models.seeds(settings.seed))
     rows, deploy = 1 + control + 2 * algorithms, settings.deploy
     cases = len(backends.cases(deploy.backends, deploy.precisions))
     sizes = settings.benchmark.batch_sizes
     batches = estimate.batches(settings.benchmark.warmup, settings.benchmark.steps)
     return estimate.Work(
-        dense=int(settings.dense.weights is None),
-        sparse=algorithms + control,
-        passes=rows * (1 + cases),
+        dense=seeds * int(settings.dense.weights is None),
+        sparse=seeds * (algorithms + control),
+        passes=seeds * rows * (1 + cases),
         benchmark_images=cases * rows * batches * sum(sizes),
-        jobs=10 + rows * (3 + 2 * cases) + cases * len(sizes),
+        jobs=10 + seeds * rows * (3 + 2 * cases) + cases * len(sizes),
     )
 
 

@@ -8,6 +8,7 @@ nothing of those that exist.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from .system.errors import TwoFourError
 
 DENSE, CONTROL, PRUNED, SPARSE = "dense", "control", "pruned", "sparse"  # kinds of models
 MORE = "dense_more"  # the name of the control
+_HEAD = re.compile(r"seed\d+/")
 PLAIN = "mask_1d"  # the algorithm whose models have plain names
 TRAINING, PRUNING, GIVEN = "training", "pruning", "given"  # how models are made
 _CONTROL = "the dense network, trained on for as many epochs as the sparse one"
@@ -36,7 +38,8 @@ class Model:
     from others of its kind, "" where there is only one; ``colour`` its colour in plots;
     ``promise`` the model whose sparsity.json says which of its layers are 2:4 sparse, None where
     none is; ``file`` the file that it was given in; ``note`` what the reader of its figures must
-    know, a sentence or "".
+    know, a sentence or ""; ``seed`` the one that it was trained with, None if
+    there is only one.
     """
 
     name: str
@@ -48,6 +51,13 @@ class Model:
     promise: str | None = None
     file: str | None = None
     note: str = ""
+    seed: int | None = None
+
+    @property
+    def head(self) -> str:
+        """What its name begins with if it is of a further seed: "seed2/", else ""."""
+        found = _HEAD.match(self.name)
+        return found[0] if found else ""
 
     @property
     def distilled(self) -> bool:
@@ -61,14 +71,20 @@ def branches(algorithm: str | Sequence[str]) -> dict[str, str]:
     return {"" if name == PLAIN else f"/{name}": name for name in names}
 
 
+def heads(seeds: Sequence[int]) -> dict[str, int]:
+    """What names of models begin with → the seed; nothing for the first, so that it is as alone."""
+    return {f"seed{seed}/" if number else "": seed for number, seed in enumerate(seeds)}
+
+
 def table(
     algorithm: str | Sequence[str],
     dense: str | None = None,
     distilled: bool = False,
     best_epoch: bool = False,
     control: bool = False,
+    seeds: Sequence[int] = (1,),
 ) -> list[Model]:
-    """All models of a run, parents first.
+    """All models of a run, parents first, seed by seed.
 
     By ``sparsity.algorithm``, ``dense.weights``, and whether the sparse networks also learn from
     the dense one (``train.distill``), the best epoch is kept (``train.keep``), and the dense
@@ -78,20 +94,38 @@ def table(
     if dense is not None:
         made, file = GIVEN, Path(dense).name
         note = f"the finished network in {file}, not trained in this run"
-    rows = [Model(DENSE, None, DENSE, made, "", COLOURS[DENSE], None, file, note)]
-    if control:
-        note = "; ".join([_CONTROL, *([_BEST] if best_epoch else [])])
-        rows.append(Model(MORE, DENSE, CONTROL, TRAINING, "", COLOURS[CONTROL], note=note))
-    notes = [*([_DISTILLED] if distilled else []), *([_BEST] if best_epoch else [])]
-    several = branches(algorithm)
-    for suffix, name in several.items():
-        branch, pruned = name if len(several) > 1 else "", PRUNED + suffix
-        sparse, colour = SPARSE + suffix, COLOURS[SPARSE]
-        rows += [
-            Model(pruned, DENSE, PRUNED, PRUNING, branch, COLOURS[PRUNED], pruned),
-            Model(sparse, pruned, SPARSE, TRAINING, branch, colour, pruned, note="; ".join(notes)),
-        ]
+    more = "; ".join([_CONTROL, *([_BEST] if best_epoch else [])])
+    notes = "; ".join([*([_DISTILLED] if distilled else []), *([_BEST] if best_epoch else [])])
+    rows = []
+    for head, number in heads(seeds).items():
+        seed = number if len(seeds) > 1 else None
+        first = head + DENSE
+        rows.append(Model(first, None, DENSE, made, "", COLOURS[DENSE], None, file, note, seed))
+        if control:
+            name, colour = head + MORE, COLOURS[CONTROL]
+            rows.append(Model(name, first, CONTROL, TRAINING, "", colour, note=more, seed=seed))
+        several = branches(algorithm)
+        for suffix, kind in several.items():
+            branch, pruned = kind if len(several) > 1 else "", head + PRUNED + suffix
+            sparse, colour = head + SPARSE + suffix, COLOURS[SPARSE]
+            grey = COLOURS[PRUNED]
+            rows += [
+                Model(pruned, first, PRUNED, PRUNING, branch, grey, pruned, seed=seed),
+                Model(
+                    sparse, pruned, SPARSE, TRAINING, branch, colour, pruned, note=notes, seed=seed
+                ),
+            ]
     return rows
+
+
+def of_first_seed(models: Iterable[Model]) -> list[Model]:
+    """Those of ``models`` that are of the first seed: they alone are measured for speed."""
+    return [model for model in models if not model.head]
+
+
+def seeds(given: int | Sequence[int]) -> list[int]:
+    """The key ``seed`` of the configuration as a list."""
+    return [given] if isinstance(given, int) else list(given)
 
 
 def of_run(settings: Any) -> list[Model]:
@@ -103,6 +137,7 @@ def of_run(settings: Any) -> list[Model]:
         distilled=train.distill > 0,
         best_epoch=train.keep == "best",
         control=settings.dense.control,
+        seeds=seeds(settings.seed),
     )
 
 

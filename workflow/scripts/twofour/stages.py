@@ -84,7 +84,7 @@ STAGES: dict[str, Stage] = {
             *("benchmark.warmup", "benchmark.steps", *MACHINE),
         )
     ),
-    "list_models": Stage(("sparsity.algorithm", "dense", "train.keep", "train.distill")),
+    "list_models": Stage(("seed", "sparsity.algorithm", "dense", "train.keep", "train.distill")),
     "compare": Stage(("deploy", "benchmark.batch_sizes")),
     "plot": Stage(("deploy",)),
     "record_provenance": Stage(EVERYTHING),
@@ -99,9 +99,15 @@ STAGES: dict[str, Stage] = {
 }
 
 
-def settings(stage: str, configuration: config.Config) -> str:
-    """What the program of ``stage`` gets as --config: its part of the configuration, as JSON."""
-    return config.compact(sections.select(configuration, STAGES[stage].keys))
+def settings(stage: str, configuration: config.Config, seed: int | None = None) -> str:
+    """What the program of ``stage`` gets as --config: its part of the configuration, as JSON.
+
+    With ``seed``, this one of several.
+    """
+    part = sections.select(configuration, STAGES[stage].keys)
+    if seed is not None and "seed" in part:
+        part["seed"] = seed
+    return config.compact(part)
 
 
 def load(source: str, stage: str) -> config.Config:

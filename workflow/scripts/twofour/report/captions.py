@@ -4,8 +4,8 @@ from __future__ import annotations
 
 PLOTS = {
     "tradeoff": "Accuracy against speed: a point for each model in each backend and precision, at "
-    "its fastest batch size, with the 95 % interval of its top-1. On the dashed line are those "
-    "that no other surpasses in both.",
+    "its fastest batch size, with the 95 % interval of its top-1. Where several are "
+    "surpassed by no other in both, a dashed line joins them.",
     "models": "Throughput of each model in each backend at each batch size, on synthetic input; "
     "the bars' lines are the 95 % intervals of the ratio to the dense model.",
     "classes": "Left: how sure the models are, against how often they are right; on the diagonal "

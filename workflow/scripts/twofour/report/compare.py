@@ -18,7 +18,7 @@ from ..artifacts import EVALUATION, PREDICTIONS, SPARSITY, SPEED, WEIGHTS
 from ..data import lists
 from ..data.lists import Dataset
 from ..deploy import predicted
-from ..models import CONTROL, DENSE, GIVEN, PRUNED, SPARSE, Model, of_kind
+from ..models import CONTROL, DENSE, GIVEN, PRUNED, SPARSE, Model, of_first_seed, of_kind
 from ..network import weights
 from ..sparse import pattern
 from ..system.errors import TwoFourError
@@ -36,6 +36,7 @@ COLUMNS = [
     # Whether the accuracy differs: interval, against what, images that only one of both has right
     *("top1_low", "top1_high", "drop_against", "drop_low", "drop_high"),
     *("only_other", "only_this", "drop_p"),
+    "seed",
     # Whether the speed differs: the dense model against itself, p value, corrected for all cases
     *("noise_low", "noise_high", "speedup_p", "speedup_p_holm"),
 ]
@@ -84,24 +85,33 @@ def build(
     for backend, precision in cases:
         case = f"{backend}-{precision}"
         right = {m.name: _right(results, m.name, case, dataset) for m in models}
+        known = {}
+        for model in models:
+            accuracy = read_json(results / EVALUATION.format(model=model.name, case=case))
+            against = _other(model, models)
+            known[model] = {
+                **_row(model, densities[model.name], accuracy),
+                **_accuracy_differences(right[against], right[model.name], against),
+            }
+        first = of_first_seed(models)  # speed does not depend on the seed
         for batch_size in batch_sizes:
             speeds = {
-                m.name: read_json(
-                    results / SPEED.format(model=m.name, case=case, batch_size=batch_size)
+                model: read_json(
+                    results / SPEED.format(model=model.name, case=case, batch_size=batch_size)
                 )
-                for m in models
+                for model in first
             }
-            for model in models:
-                which = {"model": model.name, "case": case}
-                accuracy = read_json(results / EVALUATION.format(**which))
-                row = _row(model, densities[model.name], accuracy, speeds[model.name])
-                against = _other(model, models)
-                row |= _accuracy_differences(right[against], right[model.name], against)
-                row |= _speed_differences(speeds[DENSE], speeds[model.name])
-                rows.append(row)
+            dense = speeds[first[0]]
+            rows += [
+                {**known[model], **_speed(speed), **_speed_differences(dense, speed)}
+                for model, speed in speeds.items()
+            ]
+        rows += [row for model, row in known.items() if model.head]
     frame = pd.DataFrame(rows)
+    frame["batch_size"] = frame["batch_size"].astype("Int64")
+    frame["seed"] = frame["seed"].astype("Int64")
     frame["speedup_p_holm"] = np.nan  # of those for which a gain or a loss may be claimed
-    claims = frame["model"].isin(model.name for model in of_kind(models, SPARSE))
+    claims = frame["model"].isin(model.name for model in of_kind(of_first_seed(models), SPARSE))
     corrected = statistics.holm(frame.loc[claims, "speedup_p"].tolist())
     frame.loc[claims, "speedup_p_holm"] = corrected
     return Table(frame[COLUMNS], models)
@@ -119,8 +129,8 @@ def _other(model: Model, models: Sequence[Model]) -> str:
 
     That is the control for retrained ones, which have trained as long, and else the dense model.
     """
-    control = of_kind(models, CONTROL)
-    return control[0].name if control and model.kind == SPARSE else DENSE
+    control = [other.name for other in of_kind(models, CONTROL) if other.head == model.head]
+    return control[0] if control and model.kind == SPARSE else model.head + DENSE
 
 
 def _accuracy_differences(other: np.ndarray, this: np.ndarray, against: str) -> dict:
@@ -141,45 +151,52 @@ def _accuracy_differences(other: np.ndarray, this: np.ndarray, against: str) -> 
 
 def _speed_differences(dense: Mapping, this: Mapping) -> dict:
     base = np.array(dense["synthetic"]["rounds_img_s"])
-    ratios = np.array(this["synthetic"]["rounds_img_s"]) / base
-    again = np.array(dense["again"]["synthetic"]["rounds_img_s"]) / base
-    low, high = statistics.ratio_interval(ratios)
-    noise = statistics.ratio_interval(again)
+    rates = np.array(this["synthetic"]["rounds_img_s"])
+    again = np.array(dense["again"]["synthetic"]["rounds_img_s"])
+    low, high = statistics.ratio_interval(rates, base)
+    noise = statistics.ratio_interval(again, base)
     result = {
         "speedup": this["synthetic"]["throughput_img_s"] / dense["synthetic"]["throughput_img_s"],
         "speedup_low": low,
         "speedup_high": high,
         "noise_low": noise[0],
         "noise_high": noise[1],
-        "speedup_p": statistics.ratio_p(ratios),
+        "speedup_p": statistics.ratio_p(rates / base),
     }
     if "device" in dense["synthetic"]:
-        rates = [speed["synthetic"]["device"]["throughput_img_s"] for speed in (this, dense)]
-        result["device_speedup"] = rates[0] / rates[1]
+        alone = [speed["synthetic"]["device"]["throughput_img_s"] for speed in (this, dense)]
+        result["device_speedup"] = alone[0] / alone[1]
     return result
 
 
-def _row(model: Model, density: float | None, accuracy: Mapping, speed: Mapping) -> dict:
-    latency = speed["synthetic"]["latency_ms"]
+def _row(model: Model, density: float | None, accuracy: Mapping) -> dict:
     return {
+        **dict.fromkeys(COLUMNS, np.nan),
         "model": model.name,
+        "seed": model.seed,
         "backend": accuracy["backend"],
         "precision": accuracy["precision"],
-        "device": speed["device_name"],
-        "batch_size": speed["batch_size"],
         "top1": accuracy["top1"],
         "top5": accuracy["top5"],
         "images": accuracy["images"],
+        "density": density,
+        "note": None,
+        "made": _made(model),
+    }
+
+
+def _speed(speed: Mapping) -> dict:
+    latency = speed["synthetic"]["latency_ms"]
+    return {
+        "device": speed["device_name"],
+        "batch_size": speed["batch_size"],
         "throughput_img_s": speed["synthetic"]["throughput_img_s"],
         "end_to_end_img_s": speed["end_to_end"]["throughput_img_s"],
         **{f"latency_{name}_ms": latency[name] for name in LATENCIES},
-        "density": density,
         "size_mb": speed["size_mb"],
         "device_img_s": speed["synthetic"].get("device", {}).get("throughput_img_s", np.nan),
         "sparse_kernels": speed["sparse_kernels"],
         "note": speed["note"] or None,
-        "made": _made(model),
-        "device_speedup": np.nan,
     }
 
 
@@ -189,10 +206,44 @@ def _density(results: Path, model: Model, models: Sequence[Model]) -> float | No
     The dense model's is over those of the first branch.
     """
     pruned = of_kind(models, PRUNED)
+    pruned = [other for other in pruned if other.head == model.head]
     same = [other for other in pruned if other.branch == model.branch] or pruned
     layers = read_json(results / same[0].name / SPARSITY)["layers"]
     sparse = [layer["name"] for layer in layers if layer["sparse"]]
     return pattern.density(weights.load(results / model.name / WEIGHTS), sparse)
+
+
+def over_seeds(table: Table) -> Table:
+    """The ``table`` with the models of the first seed, and means over all seeds in their rows.
+
+    top1, top5 and top1_drop are means, top1_sd and drop_sd standard deviations over the seeds; each
+    drop is paired by seed, and the interval of their mean counts seeds and images as samples.
+    With a single seed, the table itself, with empty deviations.
+    """
+    first = of_first_seed(table.models)
+    frame = table.frame.copy()
+    frame[["top1_sd", "drop_sd"]] = np.nan
+    names = {m.name: m.name.removeprefix(m.head) for m in table.models}
+    plain = frame["model"].map(names)
+    frame = frame[frame["model"] == plain].copy()
+    means = ["top1", "top5", "top1_drop", "drop_low", "drop_high", "drop_p"]
+    frame[means] = frame[means].astype(float)
+    if len(first) == len(table.models):
+        return Table(frame, first)
+    every = table.frame.drop_duplicates(["model", "backend", "precision"])
+    groups = every.groupby([every["model"].map(names), "backend", "precision"])
+    for index, row in frame.iterrows():
+        group = groups.get_group((row["model"], row["backend"], row["precision"]))
+        frame.loc[index, ["top1", "top5"]] = group[["top1", "top5"]].mean()
+        frame.loc[index, ["top1_sd", "drop_sd"]] = group[["top1", "top1_drop"]].std().tolist()
+        frame.loc[index, ["top1_low", "top1_high"]] = np.nan
+        if (group["drop_against"] != group["model"]).all():
+            reach = (group["drop_high"] - group["drop_low"]).to_numpy() / 2
+            drops = group["top1_drop"].to_numpy()
+            found = statistics.over_seeds(drops, reach, int(row["images"]))
+            frame.loc[index, ["top1_drop", "drop_low", "drop_high", "drop_p"]] = found
+        frame.loc[index, ["only_other", "only_this"]] = group[["only_other", "only_this"]].sum()
+    return Table(frame, first)
 
 
 def _made(model: Model) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..models import DENSE
+from ..models import DENSE, of_first_seed
 from . import outcome, words
-from .compare import CASE, Table
+from .compare import Table, over_seeds
 
 # heading: (column that must have been measured, the cell of a row)
 _Column = tuple[str, Callable[[pd.Series], str]]
@@ -45,6 +45,7 @@ _ACCURACY: dict[str, _Column] = {
     **_MODEL,
     "top-1 %": _number("top1", "{:.2f}"),
     "95 % interval": _interval("top1_low", "top1_high"),
+    "± of seeds": _number("top1_sd", "{:.2f}"),
     "top-5 %": _number("top5", "{:.2f}"),
     "drop": _unless_itself(_number("top1_drop", "{:.2f}")),
     "interval of the drop": _unless_itself(_interval("drop_low", "drop_high")),
@@ -64,6 +65,10 @@ _SPEED: dict[str, _Column] = {
     "p50 ms": _number("latency_p50_ms", "{:.2f}"),
     "p99 ms": _number("latency_p99_ms", "{:.2f}"),
 }
+_SEEDS = (
+    " Accuracies are means over the seeds, ± their standard deviation; drops are paired by seed, "
+    "and speed is that of the first seed."
+)
 WORDS = 3  # columns of words at the left
 
 
@@ -77,13 +82,14 @@ class Grid:
 
 
 def accuracy(table: Table) -> Grid:
-    """A row for each model, backend and precision."""
-    return _grid(table, table.frame.drop_duplicates(["model", "backend", "precision"]), _ACCURACY)
+    """A row for each model, backend and precision; of several seeds, their means."""
+    means = over_seeds(table)
+    return _grid(means, means.frame.drop_duplicates(["model", "backend", "precision"]), _ACCURACY)
 
 
 def speed(table: Table) -> Grid:
-    """A row for each model, backend, precision and batch size."""
-    return _grid(table, table.frame, _SPEED)
+    """A row for each model, backend, precision and batch size, of the first seed."""
+    return _grid(table, over_seeds(table).frame, _SPEED)
 
 
 def _grid(table: Table, frame: pd.DataFrame, columns: dict[str, _Column]) -> Grid:
@@ -110,7 +116,8 @@ def notes(table: Table) -> list[str]:
         *([f"{words.listed(plain)}: by {table.branch(plain[0])}."] if plain else []),
         "drop: points of top-1 below the model named beside it in the same backend and precision; "
         "intervals are of 95 %, those of the drop image by image. density: share of non-zero "
-        "weights in the layers that 2:4 applies to. MB: size of the deployed files.",
+        "weights in the layers that 2:4 applies to. MB: size of the deployed files."
+        + (_SEEDS if any(model.head for model in table.models) else ""),
         "speed-up: img/s over those of the dense model in the same backend, precision and batch "
         "size, measured in turns; noise: the interval of the dense model against itself in the "
         "same turns. "
@@ -122,13 +129,13 @@ def notes(table: Table) -> list[str]:
 
 def _model_notes(table: Table) -> list[str]:
     """A sentence for each model whose figures need one: where it comes from, how it was made."""
-    return [f"{model.name}: {model.note}." for model in table.models if model.note]
+    return [f"{m.name}: {m.note}." for m in of_first_seed(table.models) if m.note]
 
 
 def markdown(table: Table) -> str:
     """comparison.md: the verdict and the tables."""
     found = outcome.read(table)
-    devices = ", ".join(sorted(table.frame["device"].unique()))
+    devices = ", ".join(sorted(table.frame["device"].dropna().unique()))
     parts = [
         "# Dense and 2:4 sparse",
         *words.verdict(found),
@@ -167,11 +174,10 @@ def terminal(table: Table, page: Path) -> str:
     """
     found = outcome.read(table)
     fastest = found.fastest
-    where = table.frame[CASE].apply(
-        lambda row: f"{row['backend']} {row['precision']}" == fastest.case, axis=1
-    )
-    rows = table.frame[where & (table.frame["batch_size"] == fastest.batch_size)]
-    grid = _grid(table, rows, _BRIEF)
+    means = over_seeds(table)
+    cases = means.frame["backend"] + " " + means.frame["precision"]
+    rows = means.frame[(cases == fastest.case) & (means.frame["batch_size"] == fastest.batch_size)]
+    grid = _grid(means, rows, _BRIEF)
     lines = [grid.headings, *grid.rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(grid.headings))]
     body = [

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 
 from ..models import CONTROL, DENSE, GIVEN, SPARSE, Model, of_kind
-from . import statistics
+from . import compare, statistics
 from .compare import CASE, Table
 
 SMALL = (
@@ -33,7 +34,8 @@ class Cost:
 
     ``dense``, ``other``, ``pruned`` and ``sparse`` are percent; ``drop`` from ``low`` to ``high``
     are points that the sparse model has less than the other, which is the control if ``fair``.
-    ``needed`` is about how many images would show such a difference, None if there is none.
+    ``needed`` is about how many images would show such a difference, None if there is none. Of
+    several ``seeds`` all are means, paired by seed.
     """
 
     model: Model
@@ -51,6 +53,7 @@ class Cost:
     p: float
     fair: bool
     needed: int | None
+    seeds: int
 
     @property
     def finding(self) -> str:
@@ -94,7 +97,8 @@ class Speed:
 class Busy:
     """Signs that something else ran on the machine: how many of the ``cases`` show each.
 
-    ``spread`` is the largest ratio of the dense model's speed to its own.
+    ``spread`` is the largest ratio of the dense model's speed to its own that its interval leaves
+    open.
     """
 
     cases: int
@@ -131,12 +135,14 @@ class Outcome:
     several: bool  # branches
 
 
-def read(table: Table) -> Outcome:
-    """What the ``table`` says."""
+def read(whole: Table) -> Outcome:
+    """What a table says; of several seeds, about their means."""
+    table = compare.over_seeds(whole)
+    seeds = len({model.seed for model in whole.models})
     (dense,) = of_kind(table.models, DENSE)
     sparse = of_kind(table.models, SPARSE)
     return Outcome(
-        [cost for model in sparse for cost in _costs(table, model)],
+        [cost for model in sparse for cost in _costs(table, model, seeds)],
         [speed for model in sparse for speed in _speeds(table, model)],
         _busy(table),
         _fastest(table),
@@ -145,7 +151,7 @@ def read(table: Table) -> Outcome:
     )
 
 
-def _costs(table: Table, model: Model) -> list[Cost]:
+def _costs(table: Table, model: Model, seeds: int) -> list[Cost]:
     found: dict[Cost, list[str]] = {}
     accuracy = table.frame.drop_duplicates(["model", "backend", "precision"])
     fair = bool(of_kind(table.models, CONTROL))
@@ -168,7 +174,10 @@ def _costs(table: Table, model: Model) -> list[Cost]:
             only_this=gained,
             p=float(row["drop_p"]),
             fair=fair,
-            needed=statistics.Difference(images, lost, gained, 0, 0, 0).needed,
+            needed=None
+            if seeds > 1
+            else statistics.Difference(images, lost, gained, 0, 0, 0).needed,
+            seeds=seeds,
         )
         found.setdefault(cost, []).append(f"{backend} {precision}")
     return [replace(cost, cases=tuple(cases)) for cost, cases in found.items()]
@@ -195,7 +204,7 @@ def _speeds(table: Table, model: Model) -> list[Speed]:
 
 def _busy(table: Table) -> Busy:
     dense = table.of_kind(DENSE)
-    spread = dense["noise_high"].clip(lower=1) / dense["noise_low"].clip(upper=1)
+    spread = np.maximum(dense["noise_high"], 1 / dense["noise_low"])
     tails = dense["latency_p99_ms"] > TAIL * dense["latency_p50_ms"]
     files = dense["end_to_end_img_s"] > FASTER_FROM_FILES * dense["throughput_img_s"]
     return Busy(

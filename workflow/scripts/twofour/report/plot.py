@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, ScalarFormatter
 
 from ..artifacts import BUILT, COMPARISON, METRICS, PLOT, PLOTS, SPARSITY
 from ..deploy.sparsity_log import sparse_layers
-from ..models import COLOURS, DENSE, PRUNED, SPARSE, TRAINING, Model, of_kind
+from ..models import COLOURS, DENSE, PRUNED, SPARSE, TRAINING, Model, of_first_seed, of_kind
 from ..system.files import atomic, read_json
 from . import classes, compare, statistics
 from .classes import Judged
@@ -40,9 +40,12 @@ Kernels = Mapping[str, tuple[bool, bool]]
 def draw(results: Path, models: Sequence[Model], cases: Sequence[tuple[str, str]]) -> list[Path]:
     """Draw all plots of the run in folder ``results``; ``cases`` are (backend, precision)."""
     paths = {name: results / PLOT.format(name=name) for name in PLOTS}
-    histories = {m: pd.read_csv(results / m.name / METRICS) for m in models if m.made == TRAINING}
+    trained = [model for model in of_first_seed(models) if model.made == TRAINING]
+    histories = {model: pd.read_csv(results / model.name / METRICS) for model in trained}
     draw_training(histories, paths["training"])
-    table = compare.read(results / COMPARISON, models)
+    whole = compare.read(results / COMPARISON, models)
+    models = of_first_seed(models)  # of several seeds; the tradeoff has their means
+    table = compare.over_seeds(whole)
     draw_tradeoff(table, paths["tradeoff"])
     draw_models(table, paths["models"])
     draw_classes(classes.read(results, models, "-".join(cases[0])), models, paths["classes"])
@@ -130,6 +133,8 @@ def draw_tradeoff(table: Table, path: Path) -> None:
         axes.plot(front["throughput_img_s"], front["top1"], "--", color="#777777", lw=1, zorder=1)
         for _, row in shown.iterrows():
             reach = [[row["top1"] - row["top1_low"]], [row["top1_high"] - row["top1"]]]
+            if pd.isna(row["top1_low"]):  # of several seeds
+                reach = [[row["top1_sd"]], [row["top1_sd"]]]
             axes.errorbar(
                 row["throughput_img_s"],
                 row["top1"],

@@ -36,7 +36,7 @@ from ..deploy.profiles import Profile
 from ..models import DENSE, SPARSE, Model
 from ..system.errors import TwoFourError
 from ..system.files import atomic, read_json, sha256, write_json, write_text
-from . import certificate, statistics
+from . import certificate, statistics, words
 from .compare import Table
 
 TEMPLATE = "release.md.j2"  # beside this module
@@ -209,6 +209,10 @@ def _write_card(
         recipe=yaml.safe_dump(dict(terms.recipe), sort_keys=False, allow_unicode=True),
         accuracy=accuracy,
         speed=rows.to_dict("records"),
+        speed_notes=[
+            f"{words.listed(list(group['backend'].unique()))}: {note}"
+            for note, group in rows.dropna(subset=["note"]).groupby("note", sort=False)
+        ],
         proof=_proof(results, model),
         lines=snippet.text(about, "."),
         with_images=WITH_IMAGES if terms.preprocessing else None,

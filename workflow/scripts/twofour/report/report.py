@@ -21,7 +21,7 @@ from ..artifacts import (
 )
 from ..data import findings
 from ..deploy import snippet
-from ..models import DENSE, PRUNED, SPARSE, Model, of_kind
+from ..models import DENSE, PRUNED, SPARSE, Model, of_first_seed, of_kind
 from ..system import progress
 from ..system.files import read_json, read_text
 from ..train import seen
@@ -33,21 +33,22 @@ TEMPLATE = "report.html.j2"  # beside this module
 
 def render(results: Path, models: Sequence[Model], cases: Sequence[tuple[str, str]]) -> str:
     """The page of the run in folder ``results``, as HTML; ``cases`` are (backend, precision)."""
+    shown = of_first_seed(models)  # of several seeds, in pictures and lists
     provenance = read_json(results / PROVENANCE)
     dataset = read_json(results / "dataset" / DATASET)
     dense = read_json(results / DENSE / TRAINING)
     table = compare.read(results / COMPARISON, models)
     found = outcome.read(table)
-    judged = classes.read(results, models, "-".join(cases[0]))
+    judged = classes.read(results, shown, "-".join(cases[0]))
     deployed = [
         (
             model.name,
             read_json(results / BUILT.format(model=model.name, case=f"{backend}-{precision}")),
         )
-        for model in of_kind(models, SPARSE)
+        for model in of_kind(shown, SPARSE)
         for backend, precision in cases
     ]
-    sparsity = [read_json(results / model.name / SPARSITY) for model in of_kind(models, PRUNED)]
+    sparsity = [read_json(results / model.name / SPARSITY) for model in of_kind(shown, PRUNED)]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -72,7 +73,7 @@ def render(results: Path, models: Sequence[Model], cases: Sequence[tuple[str, st
         dataset=dataset,
         warnings=[*findings.warnings(dataset), *_known(dense)],
         dense=dense,
-        use=_use(results, models),
+        use=_use(results, shown),
         config=yaml.safe_dump(provenance["config"], sort_keys=False, allow_unicode=True),
         provenance=provenance,
     )

@@ -92,7 +92,7 @@ def joined(runs: Sequence[Run]) -> pd.DataFrame:
 def brief(runs: Sequence[Run]) -> pd.DataFrame:
     """Of :func:`joined` the rows of one batch size: the largest that all runs have measured."""
     whole = joined(runs)
-    sizes = [set(run.table.frame["batch_size"]) for run in runs]
+    sizes = [set(run.table.frame["batch_size"].dropna()) for run in runs]
     common = set.intersection(*sizes)
     if common:
         return whole[whole["batch_size"] == max(common)]
@@ -196,7 +196,7 @@ def _judged(run: Run) -> dict[str, dict[tuple[bytes, str], bool]]:
 
 def machines(runs: Sequence[Run]) -> list[str]:
     """A sentence if the runs were measured on different machines."""
-    devices = {run.name: ", ".join(sorted(set(run.table.frame["device"]))) for run in runs}
+    devices = {run.name: ", ".join(sorted(set(run.table.frame["device"].dropna()))) for run in runs}
     if len(set(devices.values())) == 1:
         return []
     told = "; ".join(f"{name} on {device}" for name, device in devices.items())

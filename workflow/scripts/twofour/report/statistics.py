@@ -117,21 +117,25 @@ def holm(values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def ratio_interval(ratios: np.ndarray) -> tuple[float, float]:
-    """The 95 % bootstrap interval of the geometric mean of ``ratios`` [rounds]."""
-    logs = np.log(ratios)
-    if len(logs) < 2 or np.ptp(logs) == 0:
-        value = float(np.exp(logs.mean()))
+def ratio_interval(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+    """The 95 % bootstrap interval of the ratio of two medians, each over the same [rounds]."""
+    if len(first) < 2 or np.ptp(first) == np.ptp(second) == 0:
+        value = float(np.median(first) / np.median(second))
         return value, value
+
+    def ratio(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
+        return np.median(x, axis=axis) / np.median(y, axis=axis)
+
     found = stats.bootstrap(
-        (logs,),
-        np.mean,
+        (first, second),
+        ratio,
+        paired=True,
         confidence_level=CONFIDENCE,
         n_resamples=RESAMPLES,
         method="percentile",
         random_state=0,
     ).confidence_interval
-    return float(np.exp(found.low)), float(np.exp(found.high))
+    return float(found.low), float(found.high)
 
 
 def ratio_p(ratios: np.ndarray) -> float:
@@ -142,6 +146,27 @@ def ratio_p(ratios: np.ndarray) -> float:
     if np.ptp(logs) == 0:
         return 1.0 if logs[0] == 0 else 0.0
     return float(stats.ttest_1samp(logs, 0.0).pvalue)
+
+
+def over_seeds(
+    drops: np.ndarray, reach: np.ndarray, images: int
+) -> tuple[float, float, float, float]:
+    """Mean of ``drops`` [seeds], its 95 % interval, and the p value that it is 0.
+
+    ``reach`` [seeds] is half the width of each drop's own interval. Both seeds and images are
+    samples: the variance of the mean is that between the seeds, over their number, plus that of
+    the images, which all seeds share; with degrees of freedom by B. Welch, "The generalization of
+    Student's problem", Biometrika 34 (1947).
+    """
+    count, mean = len(drops), float(drops.mean())
+    between = float(drops.var(ddof=1)) / count
+    within = float((reach / stats.norm.ppf((1 + CONFIDENCE) / 2)).mean()) ** 2
+    total = between + within
+    freedom = total**2 / (between**2 / (count - 1) + within**2 / (images - 1))
+    error = math.sqrt(total)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
+    p = 2 * float(stats.t.sf(abs(mean) / error, freedom))
+    return mean, mean - half, mean + half, p
 
 
 def expected_calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:

@@ -21,11 +21,12 @@ from .outcome import (
 def verdict(outcome: Outcome) -> list[str]:
     """Two or three sentences: what it cost, what it bought, and the caveat if there is one."""
     costs = [_cost_words(cost, outcome) for cost in outcome.costs]
-    return [*costs, _speed_words(outcome), *caveats(outcome)]
+    noise = [_busy_words(outcome.busy)] if outcome.busy.found else []
+    return [*costs, *_unfair_words(outcome), _speed_words(outcome), *noise]
 
 
-def caveats(outcome: Outcome) -> list[str]:
-    """What the reader of the verdict must know."""
+def _unfair_words(outcome: Outcome) -> list[str]:
+    """That the sparse network has trained longer, where there is no control."""
     found = []
     if not all(cost.fair for cost in outcome.costs):
         what = "trained twice as long as the dense one (dense.control: true trains that on, too)"
@@ -35,8 +36,6 @@ def caveats(outcome: Outcome) -> list[str]:
                 "trains that on, too)"
             )
         found.append(f"This is not what sparsity alone costs: the sparse network has {what}.")
-    if outcome.busy.found:
-        found.append(_busy_words(outcome.busy))
     return found
 
 
@@ -77,9 +76,11 @@ def _cost_words(cost: Cost, outcome: Outcome) -> str:
         other = "a dense model trained as long"
     elif outcome.given:
         other = f"the dense network in {outcome.given}"
-    figures = f"{cost.sparse:.2f} % against {cost.other:.2f} % of {other}"
+    figures = f"{cost.sparse:.2f} % (sparse) against {cost.other:.2f} % of {other}"
     interval = f"{_points(cost.low)} to {_points(cost.high)} points"
     images = f"{cost.images:,} validation images"
+    if cost.seeds > 1:
+        images = f"{cost.seeds} seeds and {images}"
     if cost.finding == WORSE:
         return (
             f"2:4 sparsity{by} cost {cost.drop:.2f} points of top-1{where}: {figures} (95 % "
@@ -97,13 +98,14 @@ def _cost_words(cost: Cost, outcome: Outcome) -> str:
             f"{max(cost.high, 0):.2f} points may be hidden (95 % interval)."
         )
     enough = (
-        f"; about {_round(cost.needed)} images would show a difference as large as this one"
+        f"; about {_round(cost.needed)} validation images would show a difference of this size"
         if cost.needed
         else ""
     )
     return (
         f"Whether 2:4 sparsity{by} costs accuracy cannot be told from {images}{where}: {figures}, "
-        f"which leaves a loss of {interval} open (95 % interval){enough}."
+        f"and from {max(-cost.low, 0):.2f} points gained to {max(cost.high, 0):.2f} lost all is "
+        f"possible (95 % interval){enough}."
     )
 
 
@@ -143,16 +145,19 @@ def _busy_words(busy: Busy) -> str:
     signs = []
     if busy.unsteady:
         signs.append(
-            f"in {busy.unsteady} of {busy.cases} cases the dense model measured against itself "
-            f"leaves up to {100 * (busy.spread - 1):.0f} % open"
+            f"the dense model, measured twice, seemed {busy.spread:.1f} × as fast as itself"
         )
     if busy.tails:
-        signs.append(f"in {busy.tails} the slowest batches took many times the median")
+        signs.append(
+            f"in {busy.tails} of {busy.cases} cases the slowest batches took many times the median"
+        )
     if busy.from_files:
-        signs.append(f"in {busy.from_files} reading files as well was faster than without")
+        signs.append(
+            f"in {busy.from_files} of {busy.cases} cases reading files cost less than nothing"
+        )
     return (
-        f"Speed was measured with much noise, as on a busy machine: {listed(signs)}; before "
-        "believing small differences, repeat the benchmark on a quiet one or with more steps."
+        f"Speed was measured with much noise, as on a busy machine: {listed(signs)}. Repeat the "
+        "benchmark on a quiet one before believing small differences (snakemake -R benchmark)."
     )
 
 

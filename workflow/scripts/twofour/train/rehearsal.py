@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 
+from .. import models
 from ..network import architecture, graph
 from ..system.hardware import Machine
 from . import recipe, training_graph
@@ -22,7 +23,8 @@ def seconds_per_image(settings: Settings, machine: Machine, precision: str, clas
     :func:`twofour.system.libraries.start`.
     """
     network = architecture.resnet(settings.model, classes)
-    sections = (settings.seed, settings.data, settings.model, settings.train)
+    (seed, *_) = models.seeds(settings.seed)
+    sections = (seed, settings.data, settings.model, settings.train)
     plan = Plan(*sections, network, machine, precision)
     built = training_graph.build(plan, lambda update: 1e-9)
     update = Updater(plan, built, graph.place(machine.device, machine.gpu))
