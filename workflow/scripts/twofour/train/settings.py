@@ -23,9 +23,9 @@ class Dense(Section):
     )
     control: bool = key(
         False,
-        "also train the dense network on for as many epochs as the sparse one, which otherwise has "
-        "been trained twice as long: only so is the difference what sparsity costs (it takes "
-        "one more training)",
+        "also train the dense network on, for as many epochs as the sparse one is retrained, and "
+        "compare with that; without, the sparse network has trained twice as long (it takes one "
+        "more training)",
         decides=False,
     )
 
