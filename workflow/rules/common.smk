@@ -78,6 +78,7 @@ os.environ.update(
 ALGORITHMS = models.branches(CONFIG.sparsity.algorithm)
 # What names of models begin with → the seed that they are trained with.
 SEEDS = models.heads(models.seeds(CONFIG.seed))
+SEED = "{seed}" if len(SEEDS) > 1 else ""  # in paths; a single one needs no wildcard
 MODELS = models.of_run(CONFIG)
 NAMES = [model.name for model in MODELS]
 MEASURED = [model.name for model in models.of_first_seed(MODELS)]  # for speed
@@ -153,7 +154,7 @@ def settings(stage):
 def seeded(stage):
     """The same for a stage whose outputs are made once for each seed."""
     parts = {head: stages.settings(stage, CONFIG, seed) for head, seed in SEEDS.items()}
-    return lambda wildcards: parts[wildcards.seed]
+    return lambda wildcards: parts[wildcards.get("seed", "")]
 
 
 def code(stage, *modules):

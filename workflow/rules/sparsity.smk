@@ -4,15 +4,15 @@
 rule permute:
     input:
         dataset=dataset,
-        dense=f"{RESULTS}/{{seed}}{DENSE}/{artifacts.WEIGHTS}",
-        training=f"{RESULTS}/{{seed}}{DENSE}/{artifacts.TRAINING}",
+        dense=f"{RESULTS}/{SEED}{DENSE}/{artifacts.WEIGHTS}",
+        training=f"{RESULTS}/{SEED}{DENSE}/{artifacts.TRAINING}",
     output:
-        weights=f"{RESULTS}/{{seed}}permuted/{artifacts.WEIGHTS}",
-        permutation=f"{RESULTS}/{{seed}}permuted/{artifacts.PERMUTATION}",
+        weights=f"{RESULTS}/{SEED}permuted/{artifacts.WEIGHTS}",
+        permutation=f"{RESULTS}/{SEED}permuted/{artifacts.PERMUTATION}",
     log:
-        f"{LOGS}/{{seed}}permute.log",
+        f"{LOGS}/{SEED}permute.log",
     benchmark:
-        f"{LOGS}/{{seed}}permute.tsv"
+        f"{LOGS}/{SEED}permute.tsv"
     conda:
         CPU_CONDA
     threads: cores(every=True)
@@ -28,19 +28,19 @@ rule permute:
 rule prune:
     input:
         dataset=dataset,
-        dense=f"{RESULTS}/{{seed}}{DENSE}/{artifacts.WEIGHTS}",
-        training=f"{RESULTS}/{{seed}}{DENSE}/{artifacts.TRAINING}",
+        dense=f"{RESULTS}/{SEED}{DENSE}/{artifacts.WEIGHTS}",
+        training=f"{RESULTS}/{SEED}{DENSE}/{artifacts.TRAINING}",
         permuted=(
-            f"{RESULTS}/{{seed}}permuted/{artifacts.WEIGHTS}" if CONFIG.sparsity.permute else []
+            f"{RESULTS}/{SEED}permuted/{artifacts.WEIGHTS}" if CONFIG.sparsity.permute else []
         ),
     output:
-        weights=f"{RESULTS}/{{seed}}{PRUNED}{{algorithm}}/{artifacts.WEIGHTS}",
-        masks=f"{RESULTS}/{{seed}}{PRUNED}{{algorithm}}/{artifacts.MASKS}",
-        sparsity=f"{RESULTS}/{{seed}}{PRUNED}{{algorithm}}/{artifacts.SPARSITY}",
+        weights=f"{RESULTS}/{SEED}{PRUNED}{{algorithm}}/{artifacts.WEIGHTS}",
+        masks=f"{RESULTS}/{SEED}{PRUNED}{{algorithm}}/{artifacts.MASKS}",
+        sparsity=f"{RESULTS}/{SEED}{PRUNED}{{algorithm}}/{artifacts.SPARSITY}",
     log:
-        f"{LOGS}/{{seed}}prune{{algorithm}}.log",
+        f"{LOGS}/{SEED}prune{{algorithm}}.log",
     benchmark:
-        f"{LOGS}/{{seed}}prune{{algorithm}}.tsv"
+        f"{LOGS}/{SEED}prune{{algorithm}}.tsv"
     localrule: True
     conda:
         CPU_CONDA

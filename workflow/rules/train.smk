@@ -2,29 +2,29 @@
 # Their checkpoints are in <out>/checkpoints, which is not an output: Snakemake must not delete it.
 
 DENSE_NETWORK = {
-    "weights": f"{RESULTS}/{{seed}}{DENSE}/{artifacts.WEIGHTS}",
-    "summary": f"{RESULTS}/{{seed}}{DENSE}/{artifacts.TRAINING}",
-    "seen": f"{RESULTS}/{{seed}}{DENSE}/{artifacts.SEEN}",
+    "weights": f"{RESULTS}/{SEED}{DENSE}/{artifacts.WEIGHTS}",
+    "summary": f"{RESULTS}/{SEED}{DENSE}/{artifacts.TRAINING}",
+    "seen": f"{RESULTS}/{SEED}{DENSE}/{artifacts.SEEN}",
 }
 
 
 rule train_sparse:
     input:
         **DATASET,
-        start=f"{RESULTS}/{{seed}}{PRUNED}{{algorithm}}/{artifacts.WEIGHTS}",
-        masks=f"{RESULTS}/{{seed}}{PRUNED}{{algorithm}}/{artifacts.MASKS}",
-        sparsity=f"{RESULTS}/{{seed}}{PRUNED}{{algorithm}}/{artifacts.SPARSITY}",
+        start=f"{RESULTS}/{SEED}{PRUNED}{{algorithm}}/{artifacts.WEIGHTS}",
+        masks=f"{RESULTS}/{SEED}{PRUNED}{{algorithm}}/{artifacts.MASKS}",
+        sparsity=f"{RESULTS}/{SEED}{PRUNED}{{algorithm}}/{artifacts.SPARSITY}",
         teacher=DENSE_NETWORK["weights"] if CONFIG.train.distill else [],
     output:
-        weights=f"{RESULTS}/{{seed}}{SPARSE}{{algorithm}}/{artifacts.WEIGHTS}",
-        metrics=f"{RESULTS}/{{seed}}{SPARSE}{{algorithm}}/{artifacts.METRICS}",
-        summary=f"{RESULTS}/{{seed}}{SPARSE}{{algorithm}}/{artifacts.TRAINING}",
-        seen=f"{RESULTS}/{{seed}}{SPARSE}{{algorithm}}/{artifacts.SEEN}",
-        sparsity=f"{RESULTS}/{{seed}}{SPARSE}{{algorithm}}/{artifacts.SPARSITY}",
+        weights=f"{RESULTS}/{SEED}{SPARSE}{{algorithm}}/{artifacts.WEIGHTS}",
+        metrics=f"{RESULTS}/{SEED}{SPARSE}{{algorithm}}/{artifacts.METRICS}",
+        summary=f"{RESULTS}/{SEED}{SPARSE}{{algorithm}}/{artifacts.TRAINING}",
+        seen=f"{RESULTS}/{SEED}{SPARSE}{{algorithm}}/{artifacts.SEEN}",
+        sparsity=f"{RESULTS}/{SEED}{SPARSE}{{algorithm}}/{artifacts.SPARSITY}",
     log:
-        f"{LOGS}/{{seed}}train_sparse{{algorithm}}.log",
+        f"{LOGS}/{SEED}train_sparse{{algorithm}}.log",
     benchmark:
-        f"{LOGS}/{{seed}}train_sparse{{algorithm}}.tsv"
+        f"{LOGS}/{SEED}train_sparse{{algorithm}}.tsv"
     conda:
         COMPUTE_CONDA
     container:
@@ -53,11 +53,11 @@ if CONFIG.dense.weights is None:
             start=CONFIG.train.init or [],
         output:
             **DENSE_NETWORK,
-            metrics=f"{RESULTS}/{{seed}}{DENSE}/{artifacts.METRICS}",
+            metrics=f"{RESULTS}/{SEED}{DENSE}/{artifacts.METRICS}",
         log:
-            f"{LOGS}/{{seed}}train_dense.log",
+            f"{LOGS}/{SEED}train_dense.log",
         benchmark:
-            f"{LOGS}/{{seed}}train_dense.tsv"
+            f"{LOGS}/{SEED}train_dense.tsv"
         params:
             config=seeded("train"),
             code=code("train"),
@@ -81,9 +81,9 @@ else:
         output:
             **DENSE_NETWORK,
         log:
-            f"{LOGS}/{{seed}}import_dense.log",
+            f"{LOGS}/{SEED}import_dense.log",
         benchmark:
-            f"{LOGS}/{{seed}}import_dense.tsv"
+            f"{LOGS}/{SEED}import_dense.tsv"
         conda:
             COMPUTE_CONDA
         container:
@@ -109,14 +109,14 @@ if CONFIG.dense.control:
             **DATASET,
             start=DENSE_NETWORK["weights"],
         output:
-            weights=f"{RESULTS}/{{seed}}{models.MORE}/{artifacts.WEIGHTS}",
-            metrics=f"{RESULTS}/{{seed}}{models.MORE}/{artifacts.METRICS}",
-            summary=f"{RESULTS}/{{seed}}{models.MORE}/{artifacts.TRAINING}",
-            seen=f"{RESULTS}/{{seed}}{models.MORE}/{artifacts.SEEN}",
+            weights=f"{RESULTS}/{SEED}{models.MORE}/{artifacts.WEIGHTS}",
+            metrics=f"{RESULTS}/{SEED}{models.MORE}/{artifacts.METRICS}",
+            summary=f"{RESULTS}/{SEED}{models.MORE}/{artifacts.TRAINING}",
+            seen=f"{RESULTS}/{SEED}{models.MORE}/{artifacts.SEEN}",
         log:
-            f"{LOGS}/{{seed}}train_control.log",
+            f"{LOGS}/{SEED}train_control.log",
         benchmark:
-            f"{LOGS}/{{seed}}train_control.tsv"
+            f"{LOGS}/{SEED}train_control.tsv"
         params:
             config=seeded("train"),
             code=code("train"),
