@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from ..artifacts import CERTIFICATE, CHECK, CHECKSUMS, ONNX, PADDLE_MODEL, PROVENANCE, SPARSITY
 from ..models import Model
@@ -23,13 +21,14 @@ def make(
     out: Path,
     model: Model,
     accuracy: Iterable[Mapping[str, Any]],
+    proven: Sequence[Mapping[str, Any]] | None,
     records: Mapping[str, Mapping[str, Any]],
     written: Iterable[Path],
 ) -> dict[str, Any]:
     """What certificate.json says of the release of ``model`` in the folder ``out``.
 
-    ``accuracy`` are rows with the interval of top-1, ``records`` the build.json of each case, and
-    ``written`` the release's files, whose hashes it holds.
+    ``accuracy`` are rows with the interval of top-1, ``proven`` the :func:`hops`, ``records`` the
+    build.json of each case, and ``written`` the release's files, whose hashes it holds.
     """
     provenance = read_json(results / PROVENANCE)
     return {
@@ -39,11 +38,11 @@ def make(
         "verify": VERIFY,
         "files": {path.relative_to(out).as_posix(): sha256(path) for path in sorted(written)},
         "accuracy": [
-            {key: _plain(row[key]) for key in ("backend", "precision", "images", "top1", "top5")}
+            {key: row[key] for key in ("backend", "precision", "images", "top1", "top5")}
             | {"top1_interval_95": [row["low"], row["high"]]}
             for row in accuracy
         ],
-        "sparsity": _hops(results, model) if model.promise else None,
+        "sparsity": proven,
         "kernels": {
             case: record["engines"] for case, record in records.items() if "engines" in record
         },
@@ -55,16 +54,17 @@ def make(
     }
 
 
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, str) else pd.Series([value]).tolist()[0]
+def hops(results: Path, model: Model) -> list[dict[str, Any]] | None:
+    """What was found in each file on the way: the weights, the Paddle model, the ONNX file.
 
-
-def _hops(results: Path, model: Model) -> list[dict[str, Any]]:
-    """What was found in each file on the way: the weights, the Paddle model, the ONNX file."""
-    hops = []
+    None for a model that is not sparse.
+    """
+    if model.promise is None:
+        return None
+    found = []
     for checked in read_json(results / "deploy" / model.name / CHECK):
         wanted = [layer for layer in checked["layers"] if layer["required"]]
-        hops.append(
+        found.append(
             {
                 "file": Path(checked["file"]).name,
                 "layers": len(checked["layers"]),
@@ -73,7 +73,7 @@ def _hops(results: Path, model: Model) -> list[dict[str, Any]]:
                 "broken_groups": sum(layer["broken"] for layer in wanted),
             }
         )
-    return hops
+    return found
 
 
 def verify(folder: Path) -> tuple[dict[str, Any], list[str]]:

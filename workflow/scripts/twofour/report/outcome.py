@@ -15,9 +15,8 @@ from ..models import CONTROL, DENSE, GIVEN, SPARSE, Model, of_kind
 from . import compare, statistics
 from .compare import CASE, Table
 
-SMALL = (
-    1.0  # points of top-1: where fewer are excluded, a difference has not been looked for in vain
-)
+# Points of top-1: where a loss of more is excluded, it has not been looked for in vain.
+SMALL = 1.0
 NOISE = 0.02  # a ratio of speeds within 2 % of 1 is no gain or loss, however steady it looks
 # A machine counts as busy if the dense model differs from itself by more than this, …
 SPREAD = 1.2

@@ -17,7 +17,6 @@ from ..artifacts import (
     BUILD,
     CARD,
     CERTIFICATE,
-    CHECK,
     CHECKSUMS,
     CLASSES,
     DATASET,
@@ -79,11 +78,15 @@ def make(
     written += _write_triton(out, model, about, records, terms)
     rows = table.frame[table.frame["model"] == model.name]
     accuracy = _accuracy(rows)
-    written.append(_write_card(results, out, model, rows, accuracy, about, terms))
-    certified = certificate.make(results, out, model, accuracy, records, written)
+    hops = certificate.hops(results, model)
+    written.append(_write_card(results, out, model, rows, accuracy, hops, about, terms))
+    certified = certificate.make(results, out, model, accuracy, hops, records, written)
     write_json(out / CERTIFICATE, certified)
-    written.append(out / CERTIFICATE)
-    lines = [f"{sha256(path)}  {path.relative_to(out).as_posix()}\n" for path in sorted(written)]
+    sums = {**certified["files"], CERTIFICATE: sha256(out / CERTIFICATE)}
+    lines = [
+        f"{digest}  {name}\n"
+        for name, digest in sorted(sums.items(), key=lambda sum_: Path(sum_[0]))
+    ]
     write_text(out / CHECKSUMS, "".join(lines))
     return out
 
@@ -184,6 +187,7 @@ def _write_card(
     model: Model,
     rows: pd.DataFrame,
     accuracy: Sequence[Mapping[str, Any]],
+    hops: Sequence[Mapping[str, Any]] | None,
     about: Mapping[str, Any],
     terms: Terms,
 ) -> Path:
@@ -213,7 +217,7 @@ def _write_card(
             f"{words.listed(list(group['backend'].unique()))}: {note}"
             for note, group in rows.dropna(subset=["note"]).groupby("note", sort=False)
         ],
-        proof=_proof(results, model),
+        proof=next((hop for hop in hops or () if hop["file"] == ONNX), None),
         lines=snippet.text(about, "."),
         with_images=WITH_IMAGES if terms.preprocessing else None,
         triton=TRITON,
@@ -231,18 +235,3 @@ def _accuracy(rows: pd.DataFrame) -> list[dict[str, Any]]:
         low, high = statistics.wilson(round(row["top1"] * images / 100), images)
         found.append({**row, "low": low, "high": high})
     return found
-
-
-def _proof(results: Path, model: Model) -> dict[str, int] | None:
-    """What the check of the ONNX file found; None for a dense model."""
-    if model.kind == DENSE:
-        return None
-    checked = read_json(results / "deploy" / model.name / CHECK)
-    (layers,) = [entry["layers"] for entry in checked if entry["file"].endswith(ONNX)]
-    wanted = [layer for layer in layers if layer["required"]]
-    return {
-        "layers": len(layers),
-        "sparse": sum(layer["passed"] for layer in wanted),
-        "groups": sum(layer["groups"] for layer in wanted),
-        "broken": sum(layer["broken"] for layer in wanted),
-    }
