@@ -1,7 +1,9 @@
 import json
 
 from twofour import models
+from twofour.report import compare
 
+import pandas as pd
 import pytest
 from conftest import SCRIPTS, program
 
@@ -43,10 +45,16 @@ def test_missing_results_are_a_sentence(name, tmp_path):
 )
 def test_gate(tmp_path, given, said):
     models.write(tmp_path / "models.json", models.table("mask_1d", control=True))
-    (tmp_path / "comparison.csv").write_text(
-        "model,backend,precision,top1_drop,drop_high,drop_against\ndense,paddle,fp32,0,0,dense\n"
-        "sparse,paddle,fp32,1.5,2.5,dense_more\n"
-    )
+    measured = {
+        "model": ["dense", "sparse"],
+        "backend": ["paddle"] * 2,
+        "precision": ["fp32"] * 2,
+        "top1_drop": [0, 1.5],
+        "drop_high": [0, 2.5],
+        "drop_against": ["dense", "dense_more"],
+    }
+    frame = pd.DataFrame(measured).reindex(columns=compare.COLUMNS)
+    frame.to_csv(tmp_path / "comparison.csv", index=False)
     config = json.dumps({"accept": given})
     done = program("accept.py", "--results", tmp_path, "--config", config, check=False)
     assert done.returncode == (said is not None)

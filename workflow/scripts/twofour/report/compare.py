@@ -252,8 +252,9 @@ def _made(model: Model) -> str:
 
 
 def read(path: Path, models: Sequence[Model]) -> Table:
-    """Read comparison.csv back."""
+    """Read comparison.csv back; columns that an older version did not write are empty."""
     try:
-        return Table(pd.read_csv(path), models)
+        frame = pd.read_csv(path)
     except (OSError, ValueError) as error:
         raise TwoFourError(f"cannot read {path}: {error}") from error
+    return Table(frame.reindex(columns=COLUMNS), models)
