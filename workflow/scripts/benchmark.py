@@ -17,7 +17,7 @@ def main(options) -> None:
     from twofour import stages
     from twofour.data import lists
     from twofour.deploy import backends, benchmark, build
-    from twofour.system import libraries
+    from twofour.system import libraries, power
 
     settings = stages.load(options.config, "benchmark")
     if not len(options.model) == len(options.build) == len(options.out):
@@ -36,7 +36,8 @@ def main(options) -> None:
     size, batch_size = settings.data.image_size, options.batch_size
     steps, warmup = settings.benchmark.steps, settings.benchmark.warmup
     shape = (batch_size, settings.model.input_channels, size, size)
-    fixed = benchmark.synthetic(predictors, benchmark.random_batch(shape), warmup, steps)
+    noise, meter = benchmark.random_batch(shape), power.meter(target)
+    fixed = benchmark.synthetic(predictors, noise, warmup, steps, meter)
     from twofour.data import loader  # after the backend, which may load PaddlePaddle
 
     def batches():

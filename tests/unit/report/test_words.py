@@ -175,6 +175,24 @@ def test_a_busy_machine_is_said_to_be_busy(given, sign):
     assert "busy" not in said()
 
 
+def test_a_gpu_that_slowed_itself_down_is_named_with_the_reasons():
+    table = rows_of()
+    table.frame["gpu_slowed"] = ["power limit", "power limit, temperature (driver)", None, None]
+    text = " ".join(words.verdict(outcome.read(table)))
+    assert "slower than it can in some measurements (power limit and temperature" in text
+    assert "slower than" not in said()
+
+
+def test_energy_and_clocks_are_columns_where_they_were_read():
+    table = rows_of()
+    assert not {"J per image", "MHz"} & set(display.speed(table).headings)
+    table.frame["joules_per_image"], table.frame["gpu_mhz"] = 0.12345, 1410.0
+    grid = display.speed(table)
+    cells = dict(zip(grid.headings, grid.rows[0]))
+    assert (cells["J per image"], cells["MHz"]) == ("0.123", "1410")
+    assert any("J per image: energy of the whole" in note for note in display.notes(table))
+
+
 # --- further sentences ---
 
 

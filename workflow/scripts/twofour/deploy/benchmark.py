@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from ..data.lists import Split
+from ..system.power import Meter, Record
 from .backends import Predictor
 
 ROUNDS = 5
@@ -21,29 +22,41 @@ PERCENTILES = (50, 90, 95, 99)
 
 
 def synthetic(
-    predictors: dict[str, Predictor], batch: np.ndarray, warmup: int, steps: int
+    predictors: dict[str, Predictor],
+    batch: np.ndarray,
+    warmup: int,
+    steps: int,
+    meter: Meter | None = None,
 ) -> dict[str, dict]:
     """Time each predictor on the constant ``batch`` [N, C, H, W], input and output copies included.
 
     ``warmup`` batches run first, then ``steps`` batches in 5 rounds. Returns for each predictor
     throughput (img/s, the median of the rounds), those of the rounds, and latency (ms per batch);
-    the same under ``device``, for the time of the device's computation alone, where it is known.
+    the same under ``device``, for the time of the device's computation alone, where it is known;
+    and under ``power`` what the ``meter`` says of the turns (:meth:`..power.Record.summary`).
     """
     latencies: dict[str, list[np.ndarray]] = {name: [] for name in predictors}
     computing: dict[str, list[np.ndarray]] = {name: [] for name in predictors}
+    power = {name: Record(meter) for name in predictors} if meter else {}
     for predict in predictors.values():
         for _ in range(warmup):
             predict(batch)
     for number, size in enumerate(_rounds(steps)):
         for name in _turns(list(predictors), number):
             predict = predictors[name]
+            if power:
+                power[name].begin()
             times = np.array([_seconds(predict, batch) for _ in range(size)])
+            if power:
+                power[name].end()
             latencies[name].append(times[:, 0])
             computing[name].append(times[:, 1])
     results = {name: _summary(len(batch), rounds) for name, rounds in latencies.items()}
     for name, predict in predictors.items():
         if hasattr(predict, "device_seconds"):
             results[name]["device"] = _summary(len(batch), computing[name])
+        if power:
+            results[name]["power"] = power[name].summary(steps * len(batch))
     return results
 
 

@@ -39,6 +39,7 @@ COLUMNS = [
     "seed",
     # Whether the speed differs: the dense model against itself, p value, corrected for all cases
     *("noise_low", "noise_high", "speedup_p", "speedup_p_holm"),
+    *("joules_per_image", "gpu_mhz", "gpu_celsius", "gpu_watt_limit", "gpu_slowed"),
 ]
 
 
@@ -197,6 +198,19 @@ def _speed(speed: Mapping) -> dict:
         "device_img_s": speed["synthetic"].get("device", {}).get("throughput_img_s", np.nan),
         "sparse_kernels": speed["sparse_kernels"],
         "note": speed["note"] or None,
+        **_power(speed["synthetic"].get("power", {})),
+    }
+
+
+def _power(power: Mapping) -> dict:
+    """Energy, and a GPU's lowest clock, highest temperature, lowest limit, and what slowed it."""
+    nothing = (np.nan, np.nan)
+    return {
+        "joules_per_image": power.get("joules_per_image", np.nan),
+        "gpu_mhz": power.get("clock", nothing)[0],
+        "gpu_celsius": power.get("temperature", nothing)[1],
+        "gpu_watt_limit": power.get("limit", nothing)[0],
+        "gpu_slowed": ", ".join(power.get("slowed", ())) or None,
     }
 
 

@@ -64,11 +64,17 @@ _SPEED: dict[str, _Column] = {
     "from files img/s": _number("end_to_end_img_s", "{:.0f}"),
     "p50 ms": _number("latency_p50_ms", "{:.2f}"),
     "p99 ms": _number("latency_p99_ms", "{:.2f}"),
+    "J per image": _number("joules_per_image", "{:.3g}"),
+    "MHz": _number("gpu_mhz", "{:.0f}"),
 }
 _SEEDS = (
     " Accuracies are means over the seeds, ± their standard deviation; drops are paired by seed, "
     "and speed is that of the first seed."
 )
+_JOULES = (
+    " J per image: energy of the whole processor or GPU, with all that ran there meanwhile."
+)
+_CLOCK = " MHz: the GPU's lowest clock at the end of a turn."
 WORDS = 3  # columns of words at the left
 
 
@@ -123,7 +129,9 @@ def notes(table: Table) -> list[str]:
         "same turns. "
         + ("GPU alone: the same by the GPU's own time, without copies. " if alone else "")
         + "from files: reading and decoding the image files included. p50, p99: latency of a "
-        "batch.",
+        "batch."
+        + (_JOULES if table.frame["joules_per_image"].notna().any() else "")
+        + (_CLOCK if table.frame["gpu_mhz"].notna().any() else ""),
     ]
 
 

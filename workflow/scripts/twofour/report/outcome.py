@@ -97,7 +97,7 @@ class Busy:
     """Signs that something else ran on the machine: how many of the ``cases`` show each.
 
     ``spread`` is the largest ratio of the dense model's speed to its own that its interval leaves
-    open.
+    open. ``slowed`` is what slowed the GPU down in some of the measurements.
     """
 
     cases: int
@@ -105,10 +105,11 @@ class Busy:
     spread: float
     tails: int
     from_files: int
+    slowed: tuple[str, ...] = ()
 
     @property
     def found(self) -> bool:
-        """Whether any of them is there."""
+        """Whether any of them is there, other than a GPU that slowed itself down."""
         return bool(self.unsteady or self.tails or self.from_files)
 
 
@@ -205,6 +206,7 @@ def _busy(table: Table) -> Busy:
     dense = table.of_kind(DENSE)
     spread = np.maximum(dense["noise_high"], 1 / dense["noise_low"])
     tails = dense["latency_p99_ms"] > TAIL * dense["latency_p50_ms"]
+    slowed = table.frame["gpu_slowed"].dropna()
     files = dense["end_to_end_img_s"] > FASTER_FROM_FILES * dense["throughput_img_s"]
     return Busy(
         len(dense),
@@ -212,6 +214,7 @@ def _busy(table: Table) -> Busy:
         float(spread.max()),
         int(tails.sum()),
         int(files.sum()),
+        tuple(sorted({name for text in slowed for name in text.split(", ")})),
     )
 
 

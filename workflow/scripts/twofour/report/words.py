@@ -22,6 +22,8 @@ def verdict(outcome: Outcome) -> list[str]:
     """Two or three sentences: what it cost, what it bought, and the caveat if there is one."""
     costs = [_cost_words(cost, outcome) for cost in outcome.costs]
     noise = [_busy_words(outcome.busy)] if outcome.busy.found else []
+    if outcome.busy.slowed:
+        noise.append(_slowed_words(outcome.busy))
     return [*costs, *_unfair_words(outcome), _speed_words(outcome), *noise]
 
 
@@ -158,6 +160,14 @@ def _busy_words(busy: Busy) -> str:
     return (
         f"Speed was measured with much noise, as on a busy machine: {listed(signs)}. Repeat the "
         "benchmark on a quiet one before believing small differences (snakemake -R benchmark)."
+    )
+
+
+def _slowed_words(busy: Busy) -> str:
+    return (
+        f"The GPU ran slower than it can in some measurements ({listed(busy.slowed)}), which "
+        "makes differences smaller or larger than they are; improve its cooling, or fix its clocks "
+        "below that (nvidia-smi --lock-gpu-clocks), and repeat the benchmark."
     )
 
 
