@@ -71,9 +71,7 @@ _SEEDS = (
     " Accuracies are means over the seeds, ± their standard deviation; drops are paired by seed, "
     "and speed is that of the first seed."
 )
-_JOULES = (
-    " J per image: energy of the whole processor or GPU, with all that ran there meanwhile."
-)
+_JOULES = " J per image: energy of the whole processor or GPU, with all that ran there meanwhile."
 _CLOCK = " MHz: the GPU's lowest clock at the end of a turn."
 WORDS = 3  # columns of words at the left
 
