@@ -9,7 +9,10 @@ from twofour.system import codehash
 import pytest
 
 # Each may import those before it; artifacts and models only define names. TOP combines them all.
-ORDER = ("system", "artifacts", "models", "network", "data", "sparse", "train", "deploy", "report")
+ORDER = (
+    *("system", "artifacts", "models", "network", "data", "sparse", "quantization", "train"),
+    *("deploy", "report"),
+)
 TOP = {"config", "stages", "doctor", "command", "pages", "terminal", "snakemake"}
 MODULES = sorted(
     ".".join(path.relative_to(codehash.PACKAGE).with_suffix("").parts)

@@ -90,8 +90,8 @@ wildcard_constraints:
     seed="|".join(SEEDS) or "(?:)",  # the first needs no name
     model="|".join(NAMES),
     algorithm="|".join(ALGORITHMS) or "(?:)",  # mask_1d needs no name: nothing follows
-    backend="|".join(CONFIG.deploy.backends),
-    precision="|".join(CONFIG.deploy.precisions),
+    backend="|".join(dict(CASES)),
+    precision="|".join({precision for _, precision in CASES}),
     batch_size=r"\d+",
 
 

@@ -42,6 +42,7 @@ rule compare:
             case=CASE_NAMES,
             batch_size=CONFIG.benchmark.batch_sizes,
         ),
+        references=expand(path_of(artifacts.REFERENCE), model=NAMES) if WITH_INT8 else [],
         weights=[f"{RESULTS}/{name}/{artifacts.WEIGHTS}" for name in NAMES],
         sparsity=SPARSITY[PRUNED],
     output:
@@ -186,7 +187,10 @@ use rule compare as release with:
         models=TABLE_OF_MODELS,
         table=COMPARISON,
         summary=SUMMARY,
-        exported=expand([*EXPORTED.values()], model=RELEASES),
+        exported=expand(
+            [*EXPORTED.values(), *([CALIBRATION, QUANTIZED] if WITH_INT8 else [])],
+            model=RELEASES,
+        ),
         checks=[CHECKED.format(model=name) for name in RELEASES if PROMISES[name]],
         sparsity=SPARSITY[PRUNED],
         builds=expand(path_of(artifacts.BUILT, "{case}"), model=RELEASES, case=CASE_NAMES),

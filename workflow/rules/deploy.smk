@@ -2,9 +2,23 @@
 
 EXPORTED = {key: f"{RESULTS}/deploy/{{model}}/{name}" for key, name in artifacts.EXPORTED.items()}
 CHECKED = f"{RESULTS}/deploy/{{model}}/{artifacts.CHECK}"
+CALIBRATION = f"{RESULTS}/deploy/{{model}}/{artifacts.CALIBRATION}"
+QUANTIZED = f"{RESULTS}/deploy/{{model}}/{artifacts.QUANTIZED}"
+WITH_INT8 = any(precision == backends.INT8 for _, precision in CASES)
 BUILT = path_of(artifacts.BUILT)
 # Whose sparsity.json says which layers of a model must be sparse; None for a dense one.
 PROMISES = {model.name: model.promise for model in MODELS}
+
+
+def promised(wildcards):
+    """The sparsity.json that says which layers of a model must be sparse; [] for a dense one."""
+    promise = PROMISES[wildcards.model]
+    return f"{RESULTS}/{promise}/{artifacts.SPARSITY}" if promise else []
+
+
+def is_int8(wildcards):
+    """Whether a job is about the quantised form of a model."""
+    return wildcards.precision == backends.INT8
 
 
 rule export:
@@ -31,6 +45,55 @@ rule export:
         " --classes {input.classes:q} --out {params.out:q} --log {log:q}"
 
 
+rule calibrate:
+    input:
+        **DATASET,
+        onnx=EXPORTED["onnx"],
+    output:
+        calibration=CALIBRATION,
+    log:
+        f"{LOGS}/calibrate.{{model}}.log",
+    benchmark:
+        f"{LOGS}/calibrate.{{model}}.tsv"
+    group:
+        "files.{model}"
+    conda:
+        CPU_CONDA
+    threads: cores()
+    params:
+        config=settings("calibrate"),
+        code=code("calibrate"),
+        data=subpath(input.train, parent=True),
+        model=subpath(input.onnx, parent=True),
+    shell:
+        'exec sh "$TWOFOUR" calibrate --config {params.config:q} --data {params.data:q}'
+        " --model {params.model:q} --out {output.calibration:q} --log {log:q}"
+
+
+rule quantize:
+    input:
+        dataset=dataset,
+        onnx=EXPORTED["onnx"],
+        calibration=CALIBRATION,
+    output:
+        onnx=QUANTIZED,
+    log:
+        f"{LOGS}/quantize.{{model}}.log",
+    benchmark:
+        f"{LOGS}/quantize.{{model}}.tsv"
+    group:
+        "files.{model}"
+    conda:
+        CPU_CONDA
+    params:
+        config=settings("quantize"),
+        code=code("quantize"),
+        model=subpath(input.onnx, parent=True),
+    shell:
+        'exec sh "$TWOFOUR" quantize --config {params.config:q} --model {params.model:q}'
+        " --out {output.onnx:q} --log {log:q}"
+
+
 # Proof from the files themselves: training, export or conversion might have overwritten zeros.
 rule check:
     input:
@@ -38,8 +101,8 @@ rule check:
         weights=f"{RESULTS}/{{model}}/{artifacts.WEIGHTS}",
         paddle=EXPORTED["paddle"],
         parameters=EXPORTED["parameters"],
-        onnx=EXPORTED["onnx"],
-        sparsity=lambda wildcards: (f"{RESULTS}/{PROMISES[wildcards.model]}/{artifacts.SPARSITY}"),
+        onnx=[EXPORTED["onnx"], *([QUANTIZED] if WITH_INT8 else [])],
+        sparsity=lambda wildcards: promised(wildcards),
     output:
         check=CHECKED,
     log:
@@ -62,6 +125,8 @@ rule build:
         **EXPORTED,
         dataset=dataset,
         check=lambda wildcards: CHECKED if PROMISES[wildcards.model] else [],
+        promise=lambda wildcards: promised(wildcards) if is_int8(wildcards) else [],
+        quantized=lambda wildcards: [CALIBRATION, QUANTIZED] if is_int8(wildcards) else [],
     output:
         build=BUILT,
     log:
@@ -90,7 +155,10 @@ rule build:
         code=backend_code("build"),
         model=subpath(input.onnx, parent=True),
         out=subpath(output.build, parent=True),
+        promise=lambda wildcards, input: (
+            ["--sparsity", str(input.promise)] if input.promise else []
+        ),
     shell:
         'exec sh "$TWOFOUR" --gpu build --config {params.config:q} --model {params.model:q}'
-        " --backend {wildcards.backend} --precision {wildcards.precision}"
+        " --backend {wildcards.backend} --precision {wildcards.precision} {params.promise:q}"
         " --out {params.out:q} --log {log:q}"

@@ -28,11 +28,37 @@ rule reference:
         " --weights {input.weights:q} --out {output.reference:q} --log {log:q}"
 
 
+# The same of the quantised network: engines round where they like, within limits.
+rule reference_int8:
+    input:
+        **DATASET,
+        onnx=QUANTIZED,
+    output:
+        reference=path_of(artifacts.QUANTIZED_REFERENCE),
+    log:
+        f"{LOGS}/reference_int8.{{model}}.log",
+    benchmark:
+        f"{LOGS}/reference_int8.{{model}}.tsv"
+    conda:
+        CPU_CONDA
+    threads: cores()
+    params:
+        config=settings("reference_int8"),
+        code=code("reference_int8"),
+        data=subpath(input.train, parent=True),
+    shell:
+        'exec sh "$TWOFOUR" reference_int8 --config {params.config:q} --data {params.data:q}'
+        " --onnx {input.onnx:q} --out {output.reference:q} --log {log:q}"
+
+
 rule evaluate:
     input:
         **DATASET,
         build=BUILT,
         reference=path_of(artifacts.REFERENCE),
+        quantized=lambda wildcards: (
+            path_of(artifacts.QUANTIZED_REFERENCE) if is_int8(wildcards) else []
+        ),
     output:
         evaluation=path_of(artifacts.EVALUATION),
         predictions=path_of(artifacts.PREDICTIONS),
@@ -53,16 +79,27 @@ rule evaluate:
         data=subpath(input.train, parent=True),
         model=subpath(input.build, ancestor=2),
         build=subpath(input.build, parent=True),
+        quantized=lambda wildcards, input: (
+            ["--quantized", str(input.quantized)] if input.quantized else []
+        ),
     shell:
         'exec sh "$TWOFOUR" --gpu evaluate --config {params.config:q} --data {params.data:q}'
         " --model {params.model:q} --build {params.build:q} --reference {input.reference:q}"
-        " --out {output.evaluation:q} --predictions {output.predictions:q} --log {log:q}"
+        " {params.quantized:q} --out {output.evaluation:q} --predictions {output.predictions:q} --log {log:q}"
+
+
+def floating(wildcards):
+    """The dense model's build in fp32, if it is what quantised models are compared with."""
+    if not is_int8(wildcards) or (wildcards.backend, "fp32") not in CASES:
+        return []
+    return path_of(artifacts.BUILT, f"{wildcards.backend}-fp32").format(model=MEASURED[0])
 
 
 rule benchmark:
     input:
         **DATASET,
         builds=expand(BUILT, model=MEASURED, allow_missing=True),
+        floating=lambda wildcards: floating(wildcards),
     output:
         speeds=expand(path_of(artifacts.SPEED), model=MEASURED, allow_missing=True),
     log:
@@ -82,7 +119,10 @@ rule benchmark:
         data=subpath(input.train, parent=True),
         models=lambda wildcards, input: [str(Path(build).parents[1]) for build in input.builds],
         builds=lambda wildcards, input: [str(Path(build).parent) for build in input.builds],
+        floating=lambda wildcards, input: (
+            ["--floating", str(Path(input.floating).parent)] if input.floating else []
+        ),
     shell:
         'exec sh "$TWOFOUR" --gpu benchmark --config {params.config:q} --data {params.data:q}'
-        " --model {params.models:q} --build {params.builds:q}"
+        " --model {params.models:q} --build {params.builds:q} {params.floating:q}"
         " --batch-size {wildcards.batch_size} --out {output.speeds:q} --log {log:q}"

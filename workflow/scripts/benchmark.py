@@ -11,6 +11,7 @@ from twofour.system import cli, files
 from twofour.system.errors import TwoFourError
 
 AGAIN = "again"  # the first model, once more
+FLOATING = "floating"  # the first model, in fp32
 
 
 def main(options) -> None:
@@ -33,6 +34,8 @@ def main(options) -> None:
     predictors = {out: predict for out, (predict, _) in loaded.items()}
     # The first model takes a second turn in each round: what it differs from itself is noise.
     predictors[AGAIN], _ = build.load(Path(options.model[0]), Path(options.build[0]), target)
+    if options.floating:
+        predictors[FLOATING], _ = build.load(Path(options.model[0]), Path(options.floating), target)
     size, batch_size = settings.data.image_size, options.batch_size
     steps, warmup = settings.benchmark.steps, settings.benchmark.warmup
     shape = (batch_size, settings.model.input_channels, size, size)
@@ -70,7 +73,11 @@ def main(options) -> None:
             "end_to_end": files_too[out],
         }
         if out == options.out[0]:
-            result["again"] = {"synthetic": fixed[AGAIN], "end_to_end": files_too[AGAIN]}
+            result.update(
+                (name, {"synthetic": fixed[name], "end_to_end": files_too[name]})
+                for name in (AGAIN, FLOATING)
+                if name in predictors
+            )
         files.write_json(out, result)
         cli.log.info(
             "%s: %.1f img/s, %.2f ms per batch of %d (median); from files %.1f img/s",
@@ -88,6 +95,9 @@ def arguments(parser) -> None:
     )
     parser.add_argument("--model", required=True, nargs="+", metavar="DIR", help="exported models")
     parser.add_argument("--build", required=True, nargs="+", metavar="DIR", help="what was built")
+    parser.add_argument(
+        "--floating", metavar="DIR", help="build of the first model in fp32, to be measured as well"
+    )
     parser.add_argument("--batch-size", required=True, type=int, metavar="N")
     parser.add_argument(
         "--out", required=True, nargs="+", metavar="FILE", help="JSON files to write"

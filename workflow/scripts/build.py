@@ -12,6 +12,7 @@ from twofour.system import cli
 def main(options) -> None:
     from twofour import stages
     from twofour.deploy import backends, build, profiles
+    from twofour.sparse import check
     from twofour.system import libraries
 
     for_batches = backends.about(options.backend).for_batches
@@ -30,6 +31,8 @@ def main(options) -> None:
         backends.target(options.backend, settings.hardware),
         batches,
     )
+    if options.sparsity:
+        build.require_sparse(Path(options.out), check.listed(options.sparsity))
     cli.log.info(
         "%s %s, %s, %s: %.2f MB",
         record["backend"],
@@ -47,6 +50,11 @@ def arguments(parser) -> None:
     parser.add_argument("--backend", required=True, choices=backends.NAMES)
     parser.add_argument("--precision", default="fp32", choices=backends.PRECISIONS)
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for what is built")
+    parser.add_argument(
+        "--sparsity",
+        metavar="FILE",
+        help="a sparsity.json: what it lists must be 2:4 sparse in model files that are built",
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Measure a deployed model's accuracy over the whole validation list.
 
-Every image counts exactly once, and the deployed model must agree with the training graph.
+Every image counts exactly once, and the deployed model must agree with the training graph, or, in
+int8, with the same quantised network computed in floating point.
 """
 
 from __future__ import annotations
@@ -38,8 +39,11 @@ def main(options) -> None:
         settings.evaluation.batch_size,
         machine,
     )
-    expected = reference.read(options.reference, dataset.content)
-    result, found = evaluate.evaluate(predict, images, dataset.val.labels, expected)
+    floating = reference.read(options.reference, dataset.content)
+    expected = floating
+    if options.quantized:
+        expected = reference.read(options.quantized, dataset.content)
+    result, found = evaluate.evaluate(predict, images, dataset.val.labels, expected, floating)
     evaluate.require_agreement(
         result, f"{options.model} in {backend} {precision}", precision, tolerance
     )
@@ -48,11 +52,11 @@ def main(options) -> None:
     predicted.write(options.predictions, found, dataset.content)
     files.write_json(options.out, {**about, **result})
     cli.log.info(
-        "top-1 %.2f %%, top-5 %.2f %% of %d images; largest difference from the training graph "
-        "%.1e",
+        "top-1 %.2f %%, top-5 %.2f %% of %d images; largest difference from %s %.1e",
         result["top1"],
         result["top5"],
         result["images"],
+        evaluate.graph(precision),
         result["agreement"]["largest_difference"],
     )
 
@@ -65,6 +69,11 @@ def arguments(parser) -> None:
     parser.add_argument("--build", required=True, metavar="DIR", help="the build of it")
     parser.add_argument(
         "--reference", required=True, metavar="FILE", help="the training graph's output"
+    )
+    parser.add_argument(
+        "--quantized",
+        metavar="FILE",
+        help="the quantised network's output in floating point, with which int8 must agree instead",
     )
     parser.add_argument("--out", required=True, metavar="FILE", help="JSON file to write")
     parser.add_argument(

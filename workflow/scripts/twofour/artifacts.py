@@ -40,6 +40,8 @@ PADDLE_MODEL, PADDLE_WEIGHTS = "model.pdmodel", "model.pdiparams"
 ONNX = "model.onnx"
 DESCRIPTION = "model.json"
 CHECK = "check.json"
+CALIBRATION = "calibration.json"  # ranges of the activations
+QUANTIZED = "model.int8.onnx"
 EXPORTED = {
     "paddle": PADDLE_MODEL,
     "parameters": PADDLE_WEIGHTS,
@@ -61,6 +63,7 @@ CHECKSUMS = "SHA256SUMS"
 # Paths below results/<run>/ with fields for str.format; a case is <backend>-<precision>
 BUILT = "deploy/{model}/{case}/" + BUILD
 REFERENCE = "reference/{model}.npz"
+QUANTIZED_REFERENCE = "reference/{model}.int8.npz"
 EVALUATION = "evaluation/{model}/{case}.json"
 PREDICTIONS = "evaluation/{model}/{case}.predictions.npz"
 SPEED = "benchmark/{model}/{case}/bs{batch_size}.json"

@@ -20,6 +20,7 @@ from .data.settings import Data
 from .deploy.settings import Benchmark, Deploy, Evaluation
 from .network import architecture
 from .network.settings import Model
+from .quantization.settings import Quantization
 from .report.settings import Accept, Release
 from .sparse.settings import Sparsity
 from .system import patterns, sections, yamltext
@@ -66,6 +67,7 @@ class Config(Section):
     dense: Dense = field(default_factory=Dense)
     train: Train = field(default_factory=Train)
     sparsity: Sparsity = field(default_factory=Sparsity)
+    quantization: Quantization = field(default_factory=Quantization)
     deploy: Deploy = field(default_factory=Deploy)
     evaluation: Evaluation = field(default_factory=Evaluation)
     benchmark: Benchmark = field(default_factory=Benchmark)
@@ -285,8 +287,12 @@ def _check_patterns(config: Config) -> None:
     # Known before the images are read: names and inputs do not depend on the number of classes.
     network = architecture.resnet(config.model, classes=2)
     sparsity = config.sparsity
-    for name, patterned in (("include", sparsity.include), ("exclude", sparsity.exclude)):
-        patterns.require(patterned, network.weights, f"sparsity.{name}", network.name)
+    for name, patterned in (
+        ("sparsity.include", sparsity.include),
+        ("sparsity.exclude", sparsity.exclude),
+        ("quantization.exclude", config.quantization.exclude),
+    ):
+        patterns.require(patterned, network.weights, name, network.name)
 
 
 def _check_train_size(config: Config) -> None:

@@ -68,6 +68,13 @@ STAGES: dict[str, Stage] = {
     "permute": Stage(("seed", "model", "data.image_size", *CHOSEN)),
     "prune": Stage(("model", *CHOSEN)),
     "export": Stage(("model", *PICTURES, "data.exif")),
+    "calibrate": Stage(
+        (
+            *("model.input_channels", *PICTURES, *LOADING, "hardware.threads"),
+            *(f"quantization.{name}" for name in ("images", "algorithm", "percentile")),
+        )
+    ),
+    "quantize": Stage(("quantization.exclude",)),
     "check": Stage(),
     "import_weights": Stage(("model",)),
     "predict": Stage(),
@@ -77,6 +84,12 @@ STAGES: dict[str, Stage] = {
     "build": Stage(MACHINE),
     "build_for_batches": Stage((*MACHINE, "benchmark.batch_sizes", "evaluation.batch_size")),
     "reference": Stage(("model", *PICTURES, *LOADING, "evaluation.batch_size", *MACHINE)),
+    "reference_int8": Stage(
+        (
+            *("model.input_channels", *PICTURES, *LOADING),
+            *("evaluation.batch_size", "hardware.threads"),
+        )
+    ),
     "evaluate": Stage(("model.input_channels", *PICTURES, *LOADING, "evaluation", *MACHINE)),
     "benchmark": Stage(
         (

@@ -7,15 +7,14 @@ itself decode whatever is not a plain JPEG file.
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from ..system.quiet import hidden_stderr
 
 # Mean difference, of 255, above which two pictures are not the same. Decoders of lossy formats
 # differ by less than 3; inverted or mixed-up colours by dozens.
@@ -122,7 +121,7 @@ def _same(first: np.ndarray, second: np.ndarray) -> bool:
 
 def _by_dali(content: bytes) -> np.ndarray | str:
     """The picture [H, W, 3] uint8, or the reason."""
-    with _quiet():
+    with hidden_stderr():
         feed, pipeline = _pipeline()
         feed.append(np.frombuffer(content, dtype=np.uint8))
         try:
@@ -156,17 +155,3 @@ def _reason(error: RuntimeError) -> str:
     """The words of DALI's message that say what it could not do."""
     told = re.findall(r"\.(?:cc|cu|h):\d+\] ([^\[\n]+)$", str(error), re.MULTILINE)
     return told[0].strip(" .")[:120] if told else "it gives no reason"
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide what libraries in C write to the terminal by themselves ("libpng error: …")."""
-    saved = os.dup(2)
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    os.close(null)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..artifacts import BUILD
+from ..sparse import check
 from ..system import codehash
 from ..system.cli import log
 from ..system.errors import TwoFourError
@@ -40,12 +41,7 @@ def build(
     cannot be built.
     """
     module, about = backends.module(name), backends.about(name)
-    offered = about.precisions.get(machine.device, ())
-    if precision not in offered:
-        raise TwoFourError(
-            f"deploy.precisions: {name} on the {machine.device} cannot do {precision}, only "
-            f"{', '.join(offered) or 'nothing'}"
-        )
+    backends.require_precision(name, precision, machine.device)
     module.require(precision)
     batches = list(batches)
     out.mkdir(parents=True, exist_ok=True)
@@ -62,7 +58,7 @@ def build(
         "batches": [[profile.smallest, profile.largest] for profile in batches],
         **facts,
         "size_mb": sum(Path(path).stat().st_size for path in facts["files"]) / 1e6,
-        "sources": {file: sha256(model / file) for file in about.reads},
+        "sources": {file: sha256(model / file) for file in about.sources(precision)},
     }
     write_json(out / BUILD, record)
     return record
@@ -88,6 +84,19 @@ def load(model: Path, out: Path, machine: Machine) -> tuple[Predictor, dict]:
     if record["identity"] != present:
         out, record = _built_here(record, present, model, out, machine)
     return module.load(model, out, record["precision"], machine), record
+
+
+def require_sparse(out: Path, listed: list[str]) -> None:
+    """Raise TwoFourError unless the layers ``listed`` are 2:4 sparse in all model files in ``out``.
+
+    Engines are no such files.
+    """
+    for path in sorted(p for p in out.iterdir() if p.suffix in (".onnx", ".pdmodel")):
+        outcome = check.judge(str(path), listed, [])
+        broken = [verdict.name for verdict in outcome.verdicts if not verdict.passed]
+        if broken:
+            raise TwoFourError(f"{broken[0]} in {path} is not 2:4 sparse, though it should be")
+        log.info("%s", check.summary(outcome))
 
 
 def _built_here(record: dict, present: dict, model: Path, out: Path, machine: Machine):

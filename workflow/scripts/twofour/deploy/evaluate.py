@@ -9,46 +9,60 @@ from ..system import progress
 from ..system.errors import TwoFourError
 from ..train.metrics import Tally
 from . import predicted
-from .backends import Predictor
+from .backends import INT8, Predictor
 from .predicted import Predictions
 
 
 def evaluate(
-    predict: Predictor, loader: Loader, labels: np.ndarray, reference: np.ndarray
+    predict: Predictor,
+    loader: Loader,
+    labels: np.ndarray,
+    expected: np.ndarray,
+    floating: np.ndarray,
 ) -> tuple[dict, Predictions]:
-    """Accuracy of ``predict`` on the images of ``loader``, and agreement with the training graph.
+    """Accuracy of ``predict`` on the images of ``loader``, and agreement with what is ``expected``.
 
-    ``reference`` is the latter's output, [images, classes], in the order of ``labels`` [images].
-    Also returns what was predicted for each image.
+    That is the output [images, classes] of a graph that computes the same, in the order of
+    ``labels`` [images]; ``floating`` is that of the training graph, which is another one where
+    the model is quantised. Also returns what was predicted for each image.
     """
     deployed, graph = Tally(labels), Tally(labels)
-    found = predicted.empty(len(labels), reference.shape[1])
-    largest, equal = 0.0, 0
+    found = predicted.empty(len(labels), expected.shape[1])
+    largest, equal, unchanged = 0.0, 0, 0
     with progress.bar(loader.steps, "evaluating", "batch") as bar:
         for batch, positions in loader.epoch():
-            ours, theirs = predict(batch), reference[positions]
+            ours, theirs = predict(batch), expected[positions]
             deployed.add(ours, positions)
             found.put(positions, ours)
-            graph.add(theirs, positions)
+            graph.add(floating[positions], positions)
             largest = max(largest, float(np.abs(ours - theirs).max()))
-            equal += int((ours.argmax(axis=1) == theirs.argmax(axis=1)).sum())
+            first = ours.argmax(axis=1)
+            equal += int((first == theirs.argmax(axis=1)).sum())
+            unchanged += int((first == floating[positions].argmax(axis=1)).sum())
             bar.update()
     result = {
         **deployed.result(),
-        "training_graph": graph.result(),
+        "training_graph": {**graph.result(), "equal_predictions": unchanged / len(labels)},
         "agreement": {"largest_difference": largest, "equal_predictions": equal / len(labels)},
     }
     return result, found
 
 
+def graph(precision: str) -> str:
+    """What a model deployed in ``precision`` must agree with, in words."""
+    if precision == INT8:
+        return "the quantised network in floating point"
+    return "the training graph"
+
+
 def require_agreement(result: dict, what: str, precision: str, tolerance: float) -> None:
-    """Raise TwoFourError if the deployed model ``what`` is too far from the training graph."""
+    """Raise TwoFourError if the deployed model ``what`` is too far from what it must agree with."""
     largest = result["agreement"]["largest_difference"]
     if not largest <= tolerance:
         images = result["images"]
         equal = round(result["agreement"]["equal_predictions"] * images)
         raise TwoFourError(
-            f"{what} differs from the training graph by {largest:.3g} in a class probability, more "
+            f"{what} differs from {graph(precision)} by {largest:.3g} in a class probability, more "
             f"than evaluation.tolerance.{precision} ({tolerance:g}) allows; {equal} of {images} "
             "predictions are equal"
         )

@@ -10,7 +10,7 @@ import paddle
 
 from ..artifacts import ONNX, PADDLE_MODEL, PADDLE_WEIGHTS
 from ..data.settings import Data
-from ..network import scope, weights
+from ..network import exported, scope, weights
 from ..network.architecture import Architecture
 from ..network.graph import IMAGES, PROBABILITIES
 from ..network.inference import Inference
@@ -28,12 +28,8 @@ def export(network: Architecture, state: Mapping[str, np.ndarray], size: int, ou
     """
     infer = Inference(network, size, "any").load(state)
     with scratch(out) as folder, paddle.static.scope_guard(infer.scope):
-        prefix = folder / "model"
-        paddle.static.save_inference_model(
-            str(prefix), [infer.images], [infer.probabilities], infer.executor, program=infer.graph
-        )
-        _drop_call_stacks(folder / PADDLE_MODEL)
-        _to_onnx(prefix)
+        exported.save(folder, infer.images, infer.probabilities, infer.executor, infer.graph)
+        _to_onnx(folder / "model")
         for name in (PADDLE_MODEL, PADDLE_WEIGHTS, ONNX):
             content = (folder / name).read_bytes()
             with atomic(out / name, len(content)) as temporary:
@@ -78,23 +74,6 @@ def description(network: Architecture, data: Data, classes: Sequence[str]) -> di
         },
         "classes": list(classes),
     }
-
-
-def _drop_call_stacks(path: Path) -> None:
-    """Remove from a Paddle model which line of whose code added each operator.
-
-    PaddlePaddle writes that for its own error messages; equal networks then give equal files.
-    """
-    from paddle.base.proto import framework_pb2
-
-    program = framework_pb2.ProgramDesc()
-    program.ParseFromString(path.read_bytes())
-    for block in program.blocks:
-        for op in block.ops:
-            kept = [attribute for attribute in op.attrs if attribute.name != "op_callstack"]
-            del op.attrs[:]
-            op.attrs.extend(kept)
-    path.write_bytes(program.SerializeToString(deterministic=True))
 
 
 def _to_onnx(prefix: Path) -> None:
@@ -150,12 +129,7 @@ def paddle_weights(folder: Path) -> dict[str, np.ndarray]:
     executor = paddle.static.Executor(paddle.CPUPlace())
     own = paddle.static.Scope()
     with paddle.static.scope_guard(own):
-        main, _, _ = paddle.static.load_inference_model(
-            str(folder),
-            executor,
-            model_filename=PADDLE_MODEL,
-            params_filename=PADDLE_WEIGHTS,
-        )
+        main, _, _ = exported.load(folder, executor)
     names = [v.name for v in main.list_vars() if v.persistable and v.name not in ("feed", "fetch")]
     return scope.read(names, own)
 

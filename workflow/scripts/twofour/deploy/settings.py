@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..system.sections import Section, key
-from .backends import NAMES, PRECISIONS, precision_summary, summary
+from .backends import AUTO, NAMES, PRECISIONS, precision_summary, summary
 
 
 @dataclass(frozen=True, repr=False)
@@ -19,13 +19,22 @@ class Deploy(Section):
         uniqueItems=True,
         items={"enum": list(NAMES)},
     )
-    precisions: list[str] = key(
+    precisions: list[str] | str = key(
         ["fp32"],
         "arithmetic of the deployed models; each backend is built in those that it has "
-        f"({precision_summary()})",
-        minItems=1,
-        uniqueItems=True,
-        items={"enum": list(PRECISIONS)},
+        f"({precision_summary()}); auto means fp32, and int8 where the processor of the machine "
+        "that starts the workflow computes in it",
+        schema={
+            "oneOf": [
+                {"const": AUTO},
+                {
+                    "type": "array",
+                    "minItems": 1,
+                    "items": {"enum": list(PRECISIONS)},
+                    "uniqueItems": True,
+                },
+            ]
+        },
     )
 
 
@@ -51,6 +60,11 @@ class Tolerance(Section):
     )
     bf16: float = _tolerance(
         0.1, "the same for a model deployed in bf16, which has 7 bits of mantissa"
+    )
+    int8: float = _tolerance(
+        0.1,
+        "the same for a model deployed in int8, but the difference is from the same quantised "
+        "network computed in floating point: engines round at other places",
     )
 
 

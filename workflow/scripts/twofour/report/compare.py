@@ -2,7 +2,9 @@
 
 Column names and rules: a cell that was not measured is empty; accuracies are percent; top1_drop is
 in points below the model ``drop_against`` in the same backend and precision; speedup is throughput
-over that of the dense row. Intervals are of 95 %.
+over that of the dense row. Intervals are of 95 %. Rows of quantised models also say what both steps
+cost: int8_drop is below the same model in fp32, both_drop below the dense one (or the control) in
+fp32, and fp32_speedup is throughput over that of the dense model in fp32 in the same backend.
 """
 
 from __future__ import annotations
@@ -14,10 +16,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..artifacts import EVALUATION, PREDICTIONS, SPARSITY, SPEED, WEIGHTS
+from ..artifacts import EVALUATION, PREDICTIONS, REFERENCE, SPARSITY, SPEED, WEIGHTS
 from ..data import lists
 from ..data.lists import Dataset
-from ..deploy import predicted
+from ..deploy import predicted, reference
+from ..deploy.backends import INT8
 from ..models import CONTROL, DENSE, GIVEN, PRUNED, SPARSE, Model, of_first_seed, of_kind
 from ..network import weights
 from ..sparse import pattern
@@ -25,7 +28,9 @@ from ..system.errors import TwoFourError
 from ..system.files import read_json
 from . import statistics
 
+BITS = {"int8": 8, "fp16": 16, "bf16": 16}  # of a stored weight, where it is not 32
 LATENCIES = ("mean", "p50", "p90", "p95", "p99")
+DROP_PARTS = ("_low", "_high", "_p")
 CASE = ["backend", "precision", "batch_size"]  # what rows must share to be compared
 COLUMNS = [
     *("model", "backend", "precision", "device", "batch_size"),
@@ -40,7 +45,16 @@ COLUMNS = [
     # Whether the speed differs: the dense model against itself, p value, corrected for all cases
     *("noise_low", "noise_high", "speedup_p", "speedup_p_holm"),
     *("joules_per_image", "gpu_mhz", "gpu_celsius", "gpu_watt_limit", "gpu_slowed"),
+    # What quantisation cost and bought, alone and with sparsity
+    *(f"{drop}{part}" for drop in ("int8_drop", "both_drop") for part in ("", *DROP_PARTS)),
+    *("same_as_fp32", "fp32_speedup", "fp32_speedup_low", "fp32_speedup_high"),
+    *("fp32_speedup_p", "fp32_speedup_p_holm", "compressed_mb"),
 ]
+# The drops of a row: the points, the ends of their interval, and the p value that there is none.
+DROPS = {
+    "top1_drop": ("drop_low", "drop_high", "drop_p"),
+    **{drop: tuple(drop + part for part in DROP_PARTS) for drop in ("int8_drop", "both_drop")},
+}
 
 
 @dataclass(frozen=True)
@@ -81,8 +95,11 @@ def build(
     the backend does not report it.
     """
     dataset = lists.read(results / "dataset")
-    densities = {model.name: _density(results, model, models) for model in models}
+    stored = {model.name: _stored(results, model, models) for model in models}
     rows: list[dict] = []
+    floating: dict[str, np.ndarray] = {}
+    if any(precision == INT8 for _, precision in cases):
+        floating = {m.name: _right_in_float(results, m.name, dataset) for m in models}
     for backend, precision in cases:
         case = f"{backend}-{precision}"
         right = {m.name: _right(results, m.name, case, dataset) for m in models}
@@ -91,9 +108,17 @@ def build(
             accuracy = read_json(results / EVALUATION.format(model=model.name, case=case))
             against = _other(model, models)
             known[model] = {
-                **_row(model, densities[model.name], accuracy),
+                **_row(model, stored[model.name], accuracy),
                 **_accuracy_differences(right[against], right[model.name], against),
             }
+            if precision == INT8:
+                quantised = statistics.difference(floating[model.name], right[model.name])
+                both = statistics.difference(floating[against], right[model.name])
+                known[model].update(
+                    **_drop("int8_drop", quantised),
+                    **_drop("both_drop", both),
+                    same_as_fp32=100 * accuracy["training_graph"]["equal_predictions"],
+                )
         first = of_first_seed(models)  # speed does not depend on the seed
         for batch_size in batch_sizes:
             speeds = {
@@ -111,11 +136,24 @@ def build(
     frame = pd.DataFrame(rows)
     frame["batch_size"] = frame["batch_size"].astype("Int64")
     frame["seed"] = frame["seed"].astype("Int64")
-    frame["speedup_p_holm"] = np.nan  # of those for which a gain or a loss may be claimed
-    claims = frame["model"].isin(model.name for model in of_kind(of_first_seed(models), SPARSE))
-    corrected = statistics.holm(frame.loc[claims, "speedup_p"].tolist())
-    frame.loc[claims, "speedup_p_holm"] = corrected
+    kinds = {model.name: model.kind for model in models}
+    sparse, dense = (frame["model"].map(kinds) == kind for kind in (SPARSE, DENSE))
+    _correct(frame, "speedup_p", sparse)
+    _correct(frame, "fp32_speedup_p", sparse | dense)
     return Table(frame[COLUMNS], models)
+
+
+def _correct(frame: pd.DataFrame, column: str, claims: pd.Series) -> None:
+    """Add <column>_holm: the p values of the rows for which a gain or a loss may be claimed."""
+    claims = claims & frame[column].notna()
+    frame[f"{column}_holm"] = np.nan
+    frame.loc[claims, f"{column}_holm"] = statistics.holm(frame.loc[claims, column].tolist())
+
+
+def _right_in_float(results: Path, model: str, dataset: Dataset) -> np.ndarray:
+    """The same of the training graph, in fp32."""
+    found = reference.read(results / REFERENCE.format(model=model), dataset.content)
+    return found.argmax(axis=1) == dataset.val.labels
 
 
 def _right(results: Path, model: str, case: str, dataset: Dataset) -> np.ndarray:
@@ -140,14 +178,17 @@ def _accuracy_differences(other: np.ndarray, this: np.ndarray, against: str) -> 
     return {
         "top1_low": low,
         "top1_high": high,
-        "top1_drop": -found.points + 0.0,  # no -0.0
+        **_drop("top1_drop", found),
         "drop_against": against,
-        "drop_low": -found.high,
-        "drop_high": -found.low,
         "only_other": found.first,
         "only_this": found.second,
-        "drop_p": found.p,
     }
+
+
+def _drop(name: str, found: statistics.Difference) -> dict[str, float]:
+    """The columns of a drop: how much less the second of two models has right."""
+    values = (-found.points + 0.0, -found.high, -found.low, found.p)  # no -0.0
+    return dict(zip((name, *DROPS[name]), values))
 
 
 def _speed_differences(dense: Mapping, this: Mapping) -> dict:
@@ -164,13 +205,23 @@ def _speed_differences(dense: Mapping, this: Mapping) -> dict:
         "noise_high": noise[1],
         "speedup_p": statistics.ratio_p(rates / base),
     }
+    if "floating" in dense:
+        fp32 = np.array(dense["floating"]["synthetic"]["rounds_img_s"])
+        low, high = statistics.ratio_interval(rates, fp32)
+        result.update(
+            fp32_speedup=float(np.median(rates) / np.median(fp32)),
+            fp32_speedup_low=low,
+            fp32_speedup_high=high,
+            fp32_speedup_p=statistics.ratio_p(rates / fp32),
+        )
     if "device" in dense["synthetic"]:
         alone = [speed["synthetic"]["device"]["throughput_img_s"] for speed in (this, dense)]
         result["device_speedup"] = alone[0] / alone[1]
     return result
 
 
-def _row(model: Model, density: float | None, accuracy: Mapping) -> dict:
+def _row(model: Model, stored: _Stored, accuracy: Mapping) -> dict:
+    bits = BITS.get(accuracy["precision"], 32)
     return {
         **dict.fromkeys(COLUMNS, np.nan),
         "model": model.name,
@@ -180,7 +231,8 @@ def _row(model: Model, density: float | None, accuracy: Mapping) -> dict:
         "top1": accuracy["top1"],
         "top5": accuracy["top5"],
         "images": accuracy["images"],
-        "density": density,
+        "density": stored.density,
+        "compressed_mb": stored.megabytes(bits),
         "note": None,
         "made": _made(model),
     }
@@ -214,17 +266,43 @@ def _power(power: Mapping) -> dict:
     }
 
 
-def _density(results: Path, model: Model, models: Sequence[Model]) -> float | None:
-    """Share of non-zeros in the layers that are sparse in the model's branch.
+@dataclass(frozen=True)
+class _Stored:
+    """A model's weights: share of non-zeros in the layers that 2:4 applies to, and how many.
 
-    The dense model's is over those of the first branch.
+    ``parameters`` are all, ``sparse`` those in layers that are 2:4 sparse.
+    """
+
+    density: float | None
+    parameters: int
+    sparse: int
+
+    def megabytes(self, bits: int) -> float:
+        """The size of the weights, of ``bits`` each, with 2:4 layers compressed.
+
+        Of each four weights two are stored, and two bits for each that say which (A. Mishra et al.,
+        "Accelerating Sparse Deep Neural Networks", 2021, section 3.1).
+        """
+        dense = self.parameters - self.sparse
+        return (dense * bits + self.sparse // 2 * (bits + 2)) / 8e6
+
+
+def _stored(results: Path, model: Model, models: Sequence[Model]) -> _Stored:
+    """How the weights of a model are stored, by the sparsity.json of its branch.
+
+    The dense model's density is over the layers of the first branch.
     """
     pruned = of_kind(models, PRUNED)
     pruned = [other for other in pruned if other.head == model.head]
     same = [other for other in pruned if other.branch == model.branch] or pruned
     layers = read_json(results / same[0].name / SPARSITY)["layers"]
     sparse = [layer["name"] for layer in layers if layer["sparse"]]
-    return pattern.density(weights.load(results / model.name / WEIGHTS), sparse)
+    state = weights.load(results / model.name / WEIGHTS)
+    return _Stored(
+        pattern.density(state, sparse),
+        sum(array.size for array in state.values()),
+        sum(state[name].size for name in sparse) if model.promise else 0,
+    )
 
 
 def over_seeds(table: Table) -> Table:
@@ -240,7 +318,7 @@ def over_seeds(table: Table) -> Table:
     names = {m.name: m.name.removeprefix(m.head) for m in table.models}
     plain = frame["model"].map(names)
     frame = frame[frame["model"] == plain].copy()
-    means = ["top1", "top5", "top1_drop", "drop_low", "drop_high", "drop_p"]
+    means = ["top1", "top5", *(name for drop in DROPS for name in (drop, *DROPS[drop]))]
     frame[means] = frame[means].astype(float)
     if len(first) == len(table.models):
         return Table(frame, first)
@@ -251,11 +329,12 @@ def over_seeds(table: Table) -> Table:
         frame.loc[index, ["top1", "top5"]] = group[["top1", "top5"]].mean()
         frame.loc[index, ["top1_sd", "drop_sd"]] = group[["top1", "top1_drop"]].std().tolist()
         frame.loc[index, ["top1_low", "top1_high"]] = np.nan
-        if (group["drop_against"] != group["model"]).all():
-            reach = (group["drop_high"] - group["drop_low"]).to_numpy() / 2
-            drops = group["top1_drop"].to_numpy()
-            found = statistics.over_seeds(drops, reach, int(row["images"]))
-            frame.loc[index, ["top1_drop", "drop_low", "drop_high", "drop_p"]] = found
+        itself = bool((group["drop_against"] == group["model"]).any())
+        for drop, (low, high, p) in DROPS.items():
+            if group[drop].notna().all() and not (itself and drop == "top1_drop"):
+                reach = (group[high] - group[low]).to_numpy() / 2
+                found = statistics.over_seeds(group[drop].to_numpy(), reach, int(row["images"]))
+                frame.loc[index, [drop, low, high, p]] = found
         frame.loc[index, ["only_other", "only_this"]] = group[["only_other", "only_this"]].sum()
     return Table(frame, first)
 

@@ -71,6 +71,11 @@ _SEEDS = (
     " Accuracies are means over the seeds, ± their standard deviation; drops are paired by seed, "
     "and speed is that of the first seed."
 )
+_INT8 = (
+    "int8 drop: points below the same model in fp32; both drop: below the dense model (or the "
+    "control) in fp32; as in fp32: images with the same predicted class. over dense fp32: img/s "
+    "over those of the dense model in fp32, in the same turns. "
+)
 _JOULES = " J per image: energy of the whole processor or GPU, with all that ran there meanwhile."
 _CLOCK = " MHz: the GPU's lowest clock at the end of a turn."
 WORDS = 3  # columns of words at the left
@@ -163,6 +168,7 @@ def _lines(grid: Grid) -> str:
 
 _BRIEF: dict[str, _Column] = {
     "model": _number("model", "{}"),
+    "arithmetic": _number("precision", "{}"),
     "top-1 %": _number("top1", "{:.2f}"),
     "drop": _unless_itself(_number("top1_drop", "{:.2f}")),
     "interval": _unless_itself(_interval("drop_low", "drop_high")),
@@ -176,14 +182,17 @@ _WIDTH = 79  # characters: a terminal has at least 80
 def terminal(table: Table, page: Path) -> str:
     """verdict.txt, what a run shows at its end: the verdict, a row for each model, the page's path.
 
-    The rows are those of the case in which one of them is fastest.
+    The rows are those of the backend and batch size in which one of them is fastest.
     """
     found = outcome.read(table)
     fastest = found.fastest
     means = over_seeds(table)
-    cases = means.frame["backend"] + " " + means.frame["precision"]
-    rows = means.frame[(cases == fastest.case) & (means.frame["batch_size"] == fastest.batch_size)]
-    grid = _grid(means, rows, _BRIEF)
+    backend = fastest.case.split()[0]
+    same = (means.frame["backend"] == backend) & (means.frame["batch_size"] == fastest.batch_size)
+    rows = means.frame[same]
+    several = rows["precision"].nunique() > 1
+    columns = {k: v for k, v in _BRIEF.items() if several or k != "arithmetic"}
+    grid = _grid(means, rows, columns)
     lines = [grid.headings, *grid.rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(grid.headings))]
     body = [
@@ -192,5 +201,6 @@ def terminal(table: Table, page: Path) -> str:
     ]
     told = [textwrap.fill(line, _WIDTH) for line in words.verdict(found)]
     below = [textwrap.fill(line, _WIDTH) for line in _model_notes(table)]
-    head = f"{fastest.case} at batch {fastest.batch_size}, the fastest:"
+    case = backend if several else fastest.case
+    head = f"{case} at batch {fastest.batch_size}, the fastest:"
     return "\n".join(["", *told, "", head, *body, *below, "", f"Everything else: {page}", ""])

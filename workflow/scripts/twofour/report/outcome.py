@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from ..deploy.backends import INT8
 from ..models import CONTROL, DENSE, GIVEN, SPARSE, Model, of_kind
 from . import compare, statistics
 from .compare import CASE, Table
@@ -84,12 +85,64 @@ class Speed:
     @property
     def finding(self) -> str:
         """FASTER or SLOWER where that is outside of the noise and of chance, else LEVEL."""
-        if self.p < 1 - statistics.CONFIDENCE:
-            if self.ratio > max(self.noise[1], 1 + NOISE):
-                return FASTER
-            if self.ratio < min(self.noise[0], 1 - NOISE):
-                return SLOWER
-        return LEVEL
+        return _finding(self.ratio, self.p, self.noise)
+
+
+def _finding(ratio: float, p: float, noise: tuple[float, float]) -> str:
+    if p < 1 - statistics.CONFIDENCE:
+        if ratio > max(noise[1], 1 + NOISE):
+            return FASTER
+        if ratio < min(noise[0], 1 - NOISE):
+            return SLOWER
+    return LEVEL
+
+
+@dataclass(frozen=True)
+class Change:
+    """Points of top-1 less than in fp32, from ``low`` to ``high``, and the p value of no change."""
+
+    drop: float
+    low: float
+    high: float
+    p: float
+
+    @property
+    def told(self) -> bool:
+        """Whether it is more than chance."""
+        return self.p < 1 - statistics.CONFIDENCE
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """A model in int8 in one backend: its top-1, and its ratios of img/s to dense fp32 ones.
+
+    ``alone`` is against the same model in fp32, ``both`` against the dense one (the control, if
+    ``fair``) in fp32. ``ratios`` are (ratio, FASTER, SLOWER or LEVEL) for each batch size; there
+    are none where fp32 was not measured.
+    """
+
+    model: Model
+    case: str
+    images: int
+    top1: float
+    alone: Change
+    both: Change
+    fair: bool
+    ratios: tuple[tuple[float, str], ...]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to deploy on this machine: the fastest that costs no more than SMALL for certain.
+
+    That is the sparse model only where it is faster than the dense one in the same case.
+    """
+
+    model: Model
+    case: str
+    batch_size: int
+    top1: float
+    img_s: float
 
 
 @dataclass(frozen=True)
@@ -133,6 +186,8 @@ class Outcome:
     fastest: Fastest
     given: str | None
     several: bool  # branches
+    quantised: Sequence[Quantised] = ()
+    choice: Choice | None = None  # if there are quantised models
 
 
 def read(whole: Table) -> Outcome:
@@ -141,19 +196,79 @@ def read(whole: Table) -> Outcome:
     seeds = len({model.seed for model in whole.models})
     (dense,) = of_kind(table.models, DENSE)
     sparse = of_kind(table.models, SPARSE)
+    speeds = [speed for model in sparse for speed in _speeds(table, model)]
+    quantised = [found for model in [dense, *sparse] for found in _quantised(table, model)]
     return Outcome(
         [cost for model in sparse for cost in _costs(table, model, seeds)],
-        [speed for model in sparse for speed in _speeds(table, model)],
+        speeds,
         _busy(table),
         _fastest(table),
         dense.file if dense.made == GIVEN else None,
         len(sparse) > 1,
+        quantised,
+        _choice(table, [dense, *sparse], speeds) if quantised else None,
+    )
+
+
+def _quantised(table: Table, model: Model) -> list[Quantised]:
+    rows = table.frame[(table.frame["model"] == model.name) & (table.frame["precision"] == INT8)]
+    found = []
+    for backend, group in rows.groupby("backend", sort=False):
+        row = group.iloc[0]
+        measured = group[group["fp32_speedup"].notna()]
+        ratios = [(float(r["fp32_speedup"]), _gain(r)) for _, r in measured.iterrows()]
+        found.append(
+            Quantised(
+                model=model,
+                case=f"{backend} {INT8}",
+                images=int(row["images"]),
+                top1=float(row["top1"]),
+                alone=_change(row, "int8_drop"),
+                both=_change(row, "both_drop"),
+                fair=bool(of_kind(table.models, CONTROL)),
+                ratios=tuple(ratios),
+            )
+        )
+    return found
+
+
+def _gain(row: pd.Series) -> str:
+    noise = (float(row["noise_low"]), float(row["noise_high"]))
+    return _finding(float(row["fp32_speedup"]), float(row["fp32_speedup_p_holm"]), noise)
+
+
+def _change(row: pd.Series, drop: str) -> Change:
+    low, high, p = (float(row[name]) for name in compare.DROPS[drop])
+    return Change(float(row[drop]), low, high, p)
+
+
+def _choice(table: Table, models: Sequence[Model], speeds: Sequence[Speed]) -> Choice:
+    frame = table.frame[table.frame["model"].isin(model.name for model in models)]
+    # In fp32 it is against the dense model in the same case, in int8 against fp32.
+    whole = frame["precision"] == INT8
+    drop = frame["both_drop"].where(whole, frame["top1_drop"])
+    p = frame["both_drop_p"].where(whole, frame["drop_p"])
+    bad = (drop > SMALL) & (p < 1 - statistics.CONFIDENCE)
+    gains = {(s.model.name, s.case, s.batch_size) for s in speeds if s.finding == FASTER}
+    cases = frame["backend"] + " " + frame["precision"]
+    keys = list(zip(frame["model"], cases, frame["batch_size"]))
+    idle = np.array([name != DENSE and key not in gains for key in keys for name in key[:1]])
+    fitting = frame[~bad.to_numpy() & ~idle]
+    best = (fitting if len(fitting) else frame).sort_values("throughput_img_s").iloc[-1]
+    return Choice(
+        model=next(model for model in models if model.name == best["model"]),
+        case=f"{best['backend']} {best['precision']}",
+        batch_size=int(best["batch_size"]),
+        top1=float(best["top1"]),
+        img_s=float(best["throughput_img_s"]),
     )
 
 
 def _costs(table: Table, model: Model, seeds: int) -> list[Cost]:
     found: dict[Cost, list[str]] = {}
     accuracy = table.frame.drop_duplicates(["model", "backend", "precision"])
+    if (accuracy["precision"] != INT8).any():  # quantised models have a sentence of their own
+        accuracy = accuracy[accuracy["precision"] != INT8]
     fair = bool(of_kind(table.models, CONTROL))
     for (backend, precision), group in accuracy.groupby(["backend", "precision"], sort=False):
         rows = group.set_index("model")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..models import DENSE
 from .outcome import (
     BETTER,
     EQUAL,
@@ -12,6 +13,7 @@ from .outcome import (
     SLOWER,
     WORSE,
     Busy,
+    Change,
     Cost,
     Outcome,
     Speed,
@@ -24,7 +26,78 @@ def verdict(outcome: Outcome) -> list[str]:
     noise = [_busy_words(outcome.busy)] if outcome.busy.found else []
     if outcome.busy.slowed:
         noise.append(_slowed_words(outcome.busy))
-    return [*costs, *_unfair_words(outcome), _speed_words(outcome), *noise]
+    return [
+        *costs,
+        *_unfair_words(outcome),
+        *_quantised_words(outcome),
+        _speed_words(outcome),
+        *_choice_words(outcome),
+        *noise,
+    ]
+
+
+def _quantised_words(outcome: Outcome) -> list[str]:
+    """What int8 cost the dense model, and together with sparsity, and what it bought."""
+    if not outcome.quantised:
+        return []
+    best = max(outcome.quantised, key=lambda q: max(q.ratios, default=(0.0, LEVEL))).case
+    parts = []
+    for one in outcome.quantised:
+        if one.case != best:
+            continue
+        if one.model.kind == DENSE:
+            what, change, other = "dense", one.alone, "in fp32"
+        else:
+            by = f" ({one.model.branch})" if outcome.several and one.model.branch else ""
+            what, change = f"sparse{by}", one.both
+            other = f"the dense one{' trained as long' if one.fair else ''} in fp32"
+        parts.append(f"the {what} model has {one.top1:.2f} %, {_change_words(change, other)}")
+    first = f"In int8 ({best.split()[0]}), {listed(parts)}."
+    ratios = [ratio for one in outcome.quantised for ratio in one.ratios]
+    return [first, _int8_speed_words(ratios)] if ratios else [first]
+
+
+def _int8_speed_words(ratios: Sequence[tuple[float, str]]) -> str:
+    """At how many times the speed of the dense model in fp32 models in int8 ran."""
+    gains = [ratio for ratio, finding in ratios if finding == FASTER]
+    slower = [ratio for ratio, finding in ratios if finding == SLOWER]
+    level = len(ratios) - len(gains) - len(slower)
+    parts = []
+    if gains:
+        parts.append(f"ran at {_range(gains)} × the dense fp32 model's speed")
+    if slower:
+        parts.append(f"was slower, at {_range(slower)} ×, in {len(slower)} of {len(ratios)} cases")
+    if level and parts:
+        parts.append(f"made no difference beyond the noise in {level} of {len(ratios)}")
+    if not parts:
+        return "int8 was not faster than fp32 beyond the noise of the measurement."
+    return f"int8 {listed(parts)}."
+
+
+def _change_words(change: Change, other: str) -> str:
+    if change.drop == 0 and not change.told:
+        return f"as {other}"
+    chance = "" if change.told else "; it may be chance"
+    more = "less than" if change.drop > 0 else "more than"
+    low, high = sorted((change.low, change.high))
+    if change.drop < 0:
+        low, high = -high, -low
+    interval = f"95 % interval {_points(low)} to {_points(high)}"
+    return f"{abs(change.drop):.2f} points {more} {other} ({interval}{chance})"
+
+
+def _choice_words(outcome: Outcome) -> list[str]:
+    """Which of the four to deploy on this machine."""
+    if outcome.choice is None:
+        return []
+    one = outcome.choice
+    backend, precision = one.case.split()
+    what = "dense" if one.model.kind == DENSE else "sparse"
+    by = f" ({one.model.branch})" if outcome.several and one.model.branch else ""
+    return [
+        f"To deploy here: the {what} model{by} in {precision} with {backend} ({one.top1:.2f} %, "
+        f"{one.img_s:,.0f} img/s at batch {one.batch_size})."
+    ]
 
 
 def _unfair_words(outcome: Outcome) -> list[str]:

@@ -70,6 +70,7 @@ def read_model(path: Path) -> Contents:
         if v.persistable and v.name not in ("feed", "fetch")
     }
     origin = {name: name for name in tensors}  # the tensor that each was made from
+    called: dict[str, str] = {}  # what is dequantised has the name of what it was stored as
     layers: dict[tuple, Layer] = {}
     judged: set[str] = set()
     readers: dict[str, list[str]] = {}
@@ -78,6 +79,9 @@ def read_model(path: Path) -> Contents:
             if name in origin:
                 readers.setdefault(origin[name], []).append(op.type)
         _follow(op, tensors, origin)
+        if op.type in _LINEAR:
+            source = op.input("X")[0]
+            called[op.output("Y")[0]] = called.get(source, source)
         for slot, axis in _OPERATORS.get(op.type, []):
             if slot not in op.input_names or not op.input(slot):
                 continue
@@ -90,8 +94,8 @@ def read_model(path: Path) -> Contents:
             if slot in "XY" and any(op.has_attr(f) and op.attr(f) for f in flags):
                 axis = -3 - axis  # swaps -1 and -2
             count = op.attr("groups") if op.has_attr("groups") else 1
-            found = layer(name, op.type, weight, axis, count)
-            layers.setdefault((name, found.axis), found)
+            found = layer(called.get(name, name), op.type, weight, axis, count)
+            layers.setdefault((found.name, found.axis), found)
             judged.add(origin[name])
     unjudged: dict[str, str] = {}
     others: dict[str, str] = {}
@@ -104,16 +108,25 @@ def read_model(path: Path) -> Contents:
     return Contents(list(layers.values()), unjudged, others)
 
 
-_CONSTANT = ("transpose2", "reshape2", "cast")
+_LINEAR = ("quantize_linear", "dequantize_linear")
+_CONSTANT = ("transpose2", "reshape2", "cast", *_LINEAR)
 
 
 def _follow(op, tensors: dict[str, np.ndarray], origin: dict[str, str]) -> None:
-    """Compute the output of ``op`` if it transposes, reshapes or casts a constant tensor."""
+    """Compute the output of ``op`` if it turns, casts or (de)quantises a constant tensor."""
     if op.type not in _CONSTANT or op.input("X")[0] not in tensors:
         return
-    source, target = op.input("X")[0], op.output("Out")[0]
+    source, target = op.input("X")[0], op.output("Y" if op.type in _LINEAR else "Out")[0]
     value = tensors[source]
-    if op.type == "transpose2":
+    if op.type in _LINEAR:
+        # The scale is of no account, and a zero point, where it is not 0, is that of the integers.
+        zero = tensors.get((op.input("ZeroPoint") or [""])[0])
+        if zero is not None and zero.any():
+            axis = op.attr("quant_axis")
+            shape = [-1 if i == axis or zero.size == 1 else 1 for i in range(value.ndim)]
+            shift = zero.reshape(shape) if zero.size > 1 else zero.item()
+            value = value.astype(np.float32) - shift
+    elif op.type == "transpose2":
         value = value.transpose(op.attr("axis"))
     elif op.type == "reshape2":
         value = value.reshape(op.attr("shape"))

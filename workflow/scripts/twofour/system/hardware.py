@@ -57,13 +57,27 @@ def threads(setting: str | int, processes: int = 1) -> int:
 
 def cpu_name() -> str:
     """The processor's model name."""
+    return _cpu_fact("model name") or platform.processor() or platform.machine()
+
+
+def integer_instructions() -> set[str]:
+    """The processor's instructions that multiply 8-bit integers and add without overflow.
+
+    Libraries compute in int8 without them, too, but less exactly and at half the gain.
+    """
+    return set(_cpu_fact("flags").split()) & {"avx512_vnni", "avx_vnni", "amx_int8"}
+
+
+def _cpu_fact(name: str) -> str:
+    """What the kernel says about the first processor; "" if nothing."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+            key, _, value = line.partition(":")
+            if key.strip() == name:
+                return value.strip()
     except OSError:
         pass
-    return platform.processor() or platform.machine()
+    return ""
 
 
 def gpus() -> list[dict[str, str]]:

@@ -28,9 +28,11 @@ from ...system import hardware
 from ...system.errors import TwoFourError
 from ...system.hardware import Machine
 from ...system.settings import Hardware
-from .interface import About, Predictor
+from .interface import INT8, About, Predictor
 
-__all__ = ["NAMES", "PRECISIONS", "About", "Predictor", "about", "module"]
+__all__ = ["AUTO", "INT8", "NAMES", "PRECISIONS", "About", "Predictor", "about", "module"]
+
+AUTO = "auto"  # a value of deploy.precisions
 
 NAMES = ("paddle", "onnxruntime", "openvino", "tensorrt", "tensorrt_sparse", "paddle_trt")
 
@@ -63,12 +65,14 @@ def precision_summary() -> str:
     return "; ".join(f"{', '.join(names)}: {words}" for words, names in groups.items())
 
 
-def cases(names: list[str], precisions: list[str]) -> list[tuple[str, str]]:
+def cases(names: list[str], precisions: list[str] | str) -> list[tuple[str, str]]:
     """(backend, precision) of all that ``deploy.backends`` and ``deploy.precisions`` ask for.
 
     Each backend is used in those of the precisions that it has on some device. Raises TwoFourError
     for a backend that has none of them and for a precision that no backend has.
     """
+    if precisions == AUTO:
+        return _automatic(names)
     result = []
     for name in names:
         known = about(name).all_precisions
@@ -82,6 +86,17 @@ def cases(names: list[str], precisions: list[str]) -> list[tuple[str, str]]:
     for precision in precisions:
         if precision not in (used for _, used in result):
             raise TwoFourError(f"deploy.precisions: none of {', '.join(names)} has {precision}")
+    return result
+
+
+def _automatic(names: list[str]) -> list[tuple[str, str]]:
+    """fp32 in each backend, and int8 in those that can on this machine, or on a GPU."""
+    here = bool(hardware.integer_instructions())
+    result = []
+    for name in names:
+        result.append((name, about(name).all_precisions[0]))
+        if INT8 in about(name).all_precisions and (here or not about(name).on_cpu):
+            result.append((name, INT8))
     return result
 
 
@@ -116,6 +131,16 @@ def target(name: str, settings: Hardware) -> Machine:
     return Machine("gpu", present[0]["name"], hardware.threads(settings.threads))
 
 
+def require_precision(name: str, precision: str, device: str) -> None:
+    """Raise TwoFourError if the backend ``name`` lacks the precision on this kind of device."""
+    offered = about(name).precisions.get(device, ())
+    if precision not in offered:
+        raise TwoFourError(
+            f"deploy.precisions: {name} on the {device} cannot do {precision}, only "
+            f"{', '.join(offered) or 'nothing'}"
+        )
+
+
 def lacks(wanted: list[tuple[str, str]], settings: Hardware) -> dict[str, str]:
     """Of the ``wanted`` (backend, precision) those backends that cannot run here, and why not."""
     reasons = {}
@@ -123,7 +148,7 @@ def lacks(wanted: list[tuple[str, str]], settings: Hardware) -> dict[str, str]:
         if about(name).on_cpu and precision == "fp32":  # which every machine has
             continue
         try:
-            target(name, settings)
+            require_precision(name, precision, target(name, settings).device)
             module(name).require(precision)
         except TwoFourError as error:
             reasons[name] = str(error)

@@ -8,22 +8,25 @@ from typing import Protocol
 
 import numpy as np
 
+INT8 = "int8"  # the precision of quantised models
+
 
 @dataclass(frozen=True)
 class About:
     """What a backend can do.
 
     ``precisions`` by device: {"cpu": ("fp32",)}; ``summary`` and ``precision_words`` are for the
-    pages; ``reads`` names the exported files that it takes, ``packages`` the Python packages that
-    must be installed; ``sparse_kernels`` says whether it may use kernels that skip the zeros of 2:4
-    weights, ``for_batches`` whether it is built for certain batch sizes. ``note`` is what a reader
-    of its figures must know, or "".
+    pages; ``reads`` names the exported files that it takes, ``reads_int8`` those for int8;
+    ``packages`` are the Python packages that must be installed; ``sparse_kernels`` says whether it
+    may use kernels that skip the zeros of 2:4 weights, ``for_batches`` whether it is built for
+    certain batch sizes. ``note`` is what a reader of its figures must know, or "".
     """
 
     precisions: Mapping[str, tuple[str, ...]]
     summary: str
     reads: tuple[str, ...]
     packages: tuple[str, ...]
+    reads_int8: tuple[str, ...] = ()
     precision_note: str = ""
     sparse_kernels: bool = False
     for_batches: bool = False
@@ -38,6 +41,10 @@ class About:
     def on_gpu(self) -> bool:
         """Whether it runs on NVIDIA GPUs."""
         return "gpu" in self.precisions
+
+    def sources(self, precision: str) -> tuple[str, ...]:
+        """The exported files that it takes for a precision."""
+        return self.reads_int8 if precision == INT8 else self.reads
 
     @property
     def all_precisions(self) -> list[str]:

@@ -8,28 +8,34 @@ from typing import Any
 
 import numpy as np
 
-from ...artifacts import ONNX
+from ...artifacts import ONNX, QUANTIZED
+from ...quantization import forms, onnx_graph
 from ...system.errors import TwoFourError
 from ...system.hardware import Machine, cpu_name
 from ..profiles import Profile
-from .interface import DENSE_NOTE, About, Predictor
+from . import integers
+from .interface import DENSE_NOTE, INT8, About, Predictor
 
 ABOUT = About(
-    precisions={"cpu": ("fp32", "bf16")},
+    precisions={"cpu": ("fp32", "bf16", INT8)},
     summary="CPU",
     reads=(ONNX,),
+    reads_int8=(QUANTIZED,),
     packages=("openvino",),
-    precision_note=" (on processors that compute in it)",
+    precision_note=" (the last two on processors that compute in them)",
     note=DENSE_NOTE,
 )
-_HINTS = {"fp32": "f32", "bf16": "bf16"}
+# In what floating-point layers compute.
+_HINTS = {"fp32": "f32", "bf16": "bf16", INT8: "f32"}
 
 
 def require(precision: str) -> None:
-    """Nothing is needed beyond OpenVINO itself, but bf16 needs a processor that computes in it.
+    """Nothing is needed beyond OpenVINO itself, but a processor that computes in the precision.
 
-    Without one, OpenVINO would silently use fp32 instead.
+    Without one, OpenVINO would silently use fp32 instead of bf16, and inexact integers.
     """
+    if precision == INT8:
+        integers.require("openvino", capped=True)
     if precision != "bf16":
         return
     import openvino
@@ -49,11 +55,26 @@ def identity(machine: Machine) -> dict:
 def build(
     model: Path, out: Path, precision: str, machine: Machine, batches: Iterable[Profile]
 ) -> dict:
-    """Nothing to build: the ONNX file is loaded as it is. Loads it once to check that."""
+    """Nothing to build: the ONNX file is loaded as it is. Loads it once to check that.
+
+    For int8 it is compiled as well, to see what OpenVINO makes of it.
+    """
     import openvino
 
+    facts = {}
+    path = _file(model, precision)
+    if precision == INT8:
+        graph = onnx_graph.load(path)
+        layers = [n.name for n in forms.quantised_layers(graph) if n.op_type == "Conv"]
+        shape = [1, *(d.dim_value for d in graph.proto.input[0].type.tensor_type.shape.dim[1:])]
+        compiled = _compile(_network(path), shape, precision, machine)
+        facts = integers.proof("openvino", layers, _computed_as_integers(compiled))
     load(model, out, precision, machine)
-    return {"version": openvino.__version__, "files": [str(model / ONNX)]}
+    return {"version": openvino.__version__, "files": [str(path)], **facts}
+
+
+def _file(model: Path, precision: str) -> Path:
+    return model / (QUANTIZED if precision == INT8 else ONNX)
 
 
 def load(model: Path, out: Path, precision: str, machine: Machine) -> Predictor:
@@ -62,13 +83,32 @@ def load(model: Path, out: Path, precision: str, machine: Machine) -> Predictor:
     It is compiled again whenever the batch size changes, which is faster than one model for all
     sizes; only the last one is kept.
     """
+    network = _network(_file(model, precision))
+    compiled: dict[int, Any] = {}  # by batch size
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        if len(images) not in compiled:
+            compiled.clear()
+            compiled[len(images)] = _compile(network, images.shape, precision, machine)
+        (request,) = compiled.values()
+        return request(np.ascontiguousarray(images, np.float32))[0]
+
+    return predict
+
+
+def _network(path: Path) -> Any:
     import openvino
 
     try:
-        core = openvino.Core()
-        network = core.read_model(str(model / ONNX))
+        return openvino.Core().read_model(str(path))
     except Exception as error:  # it raises RuntimeError for everything
-        raise TwoFourError(f"openvino cannot load {model / ONNX}: {error}") from error
+        raise TwoFourError(f"openvino cannot load {path}: {error}") from error
+
+
+def _compile(network: Any, shape: Iterable[int], precision: str, machine: Machine) -> Any:
+    import openvino
+
+    network.reshape(list(shape))
     settings = {
         # Otherwise processors with bf16 compute in it, and the figures would not be fp32's.
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
@@ -78,18 +118,23 @@ def load(model: Path, out: Path, precision: str, machine: Machine) -> Predictor:
         # Otherwise parallel jobs would all be pinned to the machine's first cores.
         "ENABLE_CPU_PINNING": False,
     }
-    compiled: dict[int, Any] = {}  # by batch size
+    compiled = openvino.Core().compile_model(network, "CPU", settings)
+    _require_hint(compiled, precision)
+    return compiled
 
-    def predict(images: np.ndarray) -> np.ndarray:
-        if len(images) not in compiled:
-            compiled.clear()
-            network.reshape(list(images.shape))
-            compiled[len(images)] = core.compile_model(network, "CPU", settings)
-            _require_hint(compiled[len(images)], precision)
-        (request,) = compiled.values()
-        return request(np.ascontiguousarray(images, np.float32))[0]
 
-    return predict
+def _computed_as_integers(compiled: Any) -> set[str]:
+    """The layers that a compiled network computes with integers, by its own account."""
+    found: set[str] = set()
+    for operator in compiled.get_runtime_model().get_ops():
+        facts = operator.get_rt_info()
+        kind, precision, names = (
+            facts[name].astype(str)
+            for name in ("layerType", "runtimePrecision", "originalLayersNames")
+        )
+        if kind == "Convolution" and precision in ("i8", "u8"):
+            found.update(names.split(","))
+    return found
 
 
 def _require_hint(compiled, precision: str) -> None:

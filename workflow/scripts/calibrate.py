@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+"""Find the ranges of a network's activations on images of the training list."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twofour import command
+from twofour.artifacts import ONNX
+from twofour.system import cli, files
+
+
+def main(options) -> None:
+    from twofour import stages
+    from twofour.data import lists, loader
+    from twofour.quantization import calibration
+    from twofour.system import libraries, progress
+    from twofour.system.settings import Hardware
+
+    settings = stages.load(options.config, "calibrate")
+    machine = libraries.prepare(Hardware(device="cpu", threads=settings.hardware.threads))
+    dataset, model = lists.read(options.data), Path(options.model)
+    chosen = settings.quantization
+    images = calibration.sample(dataset.train, chosen.images)
+
+    def batches():
+        pictures = loader.for_evaluation(
+            images,
+            settings.data,
+            settings.model.input_channels,
+            calibration.BATCH,
+            machine,
+        )
+        with progress.bar(pictures.steps, "calibrating", "batch") as bar:
+            for batch, _ in pictures.epoch():
+                yield batch
+                bar.update()
+
+    limits = calibration.calibrate(
+        model, batches, chosen.algorithm, chosen.percentile, machine.threads
+    )
+    count = len(images.paths)
+    found = calibration.Calibration(
+        limits, chosen.algorithm, count, dataset.content, files.sha256(model / ONNX)
+    )
+    calibration.write(options.out, found)
+    cli.log.info("ranges of %d activations by %s, %d images", len(limits), chosen.algorithm, count)
+
+
+def arguments(parser) -> None:
+    parser.add_argument(
+        "--data", required=True, metavar="DIR", help="the dataset stage's artifacts"
+    )
+    parser.add_argument("--model", required=True, metavar="DIR", help="the exported model")
+    parser.add_argument("--out", required=True, metavar="FILE", help="JSON file to write")
+
+
+if __name__ == "__main__":
+    command.start(__file__, __doc__, arguments, main)

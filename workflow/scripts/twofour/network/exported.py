@@ -1,0 +1,54 @@
+"""Paddle inference models on disk: a program (.pdmodel) and its weights (.pdiparams)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import paddle
+
+from ..artifacts import PADDLE_MODEL, PADDLE_WEIGHTS
+
+
+def save(folder: Path, images: Any, result: Any, executor: Any, program: Any) -> None:
+    """Write ``program`` from its input ``images`` to its output ``result``, and its weights.
+
+    The weights are those of the scope in use. Equal networks give equal files.
+    """
+    prefix = str(folder / Path(PADDLE_MODEL).stem)
+    paddle.static.save_inference_model(prefix, [images], [result], executor, program=program)
+    _drop_call_stacks(folder / PADDLE_MODEL)
+
+
+def load(folder: Path, executor: Any) -> tuple[Any, Any, Any]:
+    """(program, its input, its output) of a folder; the weights come into the scope in use."""
+    program, (images,), (result,) = paddle.static.load_inference_model(
+        str(folder), executor, model_filename=PADDLE_MODEL, params_filename=PADDLE_WEIGHTS
+    )
+    return program, program.global_block().var(images), result
+
+
+def operators(path: Path) -> list[Any]:
+    """The operators of a program file."""
+    from paddle.base.proto import framework_pb2
+
+    program = framework_pb2.ProgramDesc()
+    program.ParseFromString(path.read_bytes())
+    return [op for block in program.blocks for op in block.ops]
+
+
+def _drop_call_stacks(path: Path) -> None:
+    """Remove from a Paddle model which line of whose code added each operator.
+
+    PaddlePaddle writes that for its own error messages.
+    """
+    from paddle.base.proto import framework_pb2
+
+    program = framework_pb2.ProgramDesc()
+    program.ParseFromString(path.read_bytes())
+    for block in program.blocks:
+        for op in block.ops:
+            kept = [attribute for attribute in op.attrs if attribute.name != "op_callstack"]
+            del op.attrs[:]
+            op.attrs.extend(kept)
+    path.write_bytes(program.SerializeToString(deterministic=True))
