@@ -155,6 +155,14 @@ def tiny() -> dict:
     return config.validated(TINY)
 
 
+@pytest.fixture(scope="session", params=["resnet18", "resnet50"])
+def exported(request, tmp_path_factory) -> Path:
+    """An exported, calibrated and quantised network with identity and shortcut blocks."""
+    import quantised
+
+    return quantised.export(tmp_path_factory.mktemp("model"), request.param, 0.25, [1, 2, 1, 2])
+
+
 def pytest_collection_modifyitems(items):
     """Skip what needs a GPU where there is none."""
     here = [item for item in items if "gpu" in item.path.relative_to(ROOT).parts]

@@ -17,6 +17,7 @@ import types
 import numpy as np
 import onnx
 import onnxruntime
+from onnx import numpy_helper
 
 
 class Driver:
@@ -108,7 +109,7 @@ def tensorrt(version: str, driver: Driver) -> types.SimpleNamespace:
         INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = range(5)
 
     class BuilderFlag:
-        FP16, TF32, SPARSE_WEIGHTS = "fp16", "tf32", "sparse"
+        FP16, TF32, SPARSE_WEIGHTS, INT8 = "fp16", "tf32", "sparse", "int8"
 
     class Config:
         def __init__(self):
@@ -135,7 +136,7 @@ def tensorrt(version: str, driver: Driver) -> types.SimpleNamespace:
             self.name, self.low, self.best, self.high = name, low, best, high
 
     class Builder:
-        platform_has_tf32, platform_has_fast_fp16 = True, True
+        platform_has_tf32, platform_has_fast_fp16, platform_has_fast_int8 = True, True, True
 
         def __init__(self, logger):
             self.logger = logger
@@ -168,13 +169,17 @@ def tensorrt(version: str, driver: Driver) -> types.SimpleNamespace:
             except Exception:
                 self.num_errors = 1
                 return False
+            refused = _refused(version, self.network.model.graph)
+            if refused:
+                self.num_errors, self.reason = 1, refused
+                return False
             source = self.network.model.graph.input[0]
             sizes = [d.dim_value or -1 for d in source.type.tensor_type.shape.dim]
             self.network.get_input = lambda _: types.SimpleNamespace(name=source.name, shape=sizes)
             return True
 
         def get_error(self, index):
-            return "no ONNX file"
+            return getattr(self, "reason", "no ONNX file")
 
     class Runtime:
         def __init__(self, logger):
@@ -192,7 +197,10 @@ def tensorrt(version: str, driver: Driver) -> types.SimpleNamespace:
 
         def __init__(self, head, body):
             self.head = head
-            self.session = onnxruntime.InferenceSession(body)
+            options = onnxruntime.SessionOptions()  # as it is written, with its rounding
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+            self.session = onnxruntime.InferenceSession(body, options)
+            self.graph = onnx.load_from_string(body).graph
             self.ends = [self.session.get_inputs()[0], self.session.get_outputs()[0]]
 
         def get_tensor_name(self, index):
@@ -210,6 +218,7 @@ def tensorrt(version: str, driver: Driver) -> types.SimpleNamespace:
 
         def create_engine_inspector(self):
             layers = {"Layers": [{"Name": "a", "TacticName": "sm80_xmma_fprop_sparse_conv"}, "b"]}
+            layers["Layers"] += _int8_layers(self.graph)
             return types.SimpleNamespace(get_engine_information=lambda kind: json.dumps(layers))
 
     class Context:
@@ -243,6 +252,31 @@ def tensorrt(version: str, driver: Driver) -> types.SimpleNamespace:
         **({"EXPLICIT_BATCH": 0} if version.startswith("8") else {})
     )
     return trt
+
+
+def _refused(version, graph):
+    """What TensorRT says of integers that its networks cannot have."""
+    for node in graph.node:
+        stored = {t.name: t for t in graph.initializer}
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            zero = stored[node.input[2]]
+            if zero.data_type != onnx.TensorProto.INT8 or numpy_helper.to_array(zero).any():
+                return "zero points must be 0, of type INT8"
+            weight = stored.get(node.input[0])
+            if weight and weight.data_type == onnx.TensorProto.INT8 and version.startswith("8"):
+                return f"{weight.name}: invalid weights type of Int8"
+    return ""
+
+
+def _int8_layers(graph):
+    """As the inspector describes convolutions that read integers; all but the last of them do."""
+    dequantised = {n.output[0] for n in graph.node if n.op_type == "DequantizeLinear"}
+    convs = [n for n in graph.node if n.op_type == "Conv" and n.input[0] in dequantised]
+    kind = "Thirty-two wide channel vectorized row major Int8 format"
+    return [
+        {"Name": f"{n.name} + Relu", "Inputs": [{"Name": "x", "Format/Datatype": kind}]}
+        for n in convs[:-1]
+    ] + [{"Name": n.name, "Inputs": [{"Format/Datatype": "FP16"}]} for n in convs[-1:]]
 
 
 def _sparsity_lines(version: str, names: list[str]) -> list[str]:

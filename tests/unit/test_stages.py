@@ -14,7 +14,11 @@ import pytest
 # These see the whole configuration.
 ALWAYS = {"check_config", "doctor", "record_provenance"}
 TRAIN = {"train", "train_sparse"}
-INPUT = {*TRAIN, "import_dense", "export", "reference", "evaluate", "benchmark"}
+INPUT = {
+    *TRAIN,
+    *("import_dense", "export", "reference", "evaluate", "benchmark"),
+    *("calibrate", "reference_int8"),
+}
 CHOICE = {"permute", "prune"}
 NETWORK = {*TRAIN, "permute", "prune", "export", "reference", "import_weights", "import_dense"}
 MACHINE = {
@@ -56,7 +60,10 @@ KEYS = {
     "model.name": ("resnet101", NETWORK),
     "model.width": (0.25, NETWORK),
     "model.blocks": ([1, 1, 1, 2], NETWORK),
-    "model.input_channels": (4, {*NETWORK, "evaluate", "benchmark"}),
+    "model.input_channels": (
+        4,
+        {*NETWORK, "evaluate", "benchmark", "calibrate", "reference_int8"},
+    ),
     "dense.weights": ("w.pdparams", {*TRAIN, "import_dense", "list_models"}),
     "dense.control": (True, {"list_models"}),
     "train.epochs": (30, TRAIN),
@@ -90,9 +97,16 @@ KEYS = {
     "sparsity.exclude": (["stem.conv.weight"], CHOICE),
     "sparsity.permute": (True, set()),  # changes which rules exist
     "sparsity.require_learnt": (False, CHOICE),
+    "quantization.images": (7, {"calibrate"}),
+    "quantization.algorithm": ("mse", {"calibrate"}),
+    "quantization.percentile": (99, {"calibrate"}),
+    "quantization.exclude": (["stem.*"], {"quantize"}),
     "deploy.backends": (["paddle"], DEPLOYED),
     "deploy.precisions": (["fp32", "bf16"], DEPLOYED),
-    "evaluation.batch_size": (9, {"build_for_batches", "import_dense", "reference", "evaluate"}),
+    "evaluation.batch_size": (
+        9,
+        {"build_for_batches", "import_dense", "reference", "reference_int8", "evaluate"},
+    ),
     "evaluation.tolerance": ({"fp32": 0.01}, {"evaluate"}),
     "benchmark.batch_sizes": ([1], {"build_for_batches", "compare"}),
     "benchmark.warmup": (2, {"benchmark"}),
@@ -102,7 +116,7 @@ KEYS = {
     "release.license": ("mit", {"release"}),
     "release.preprocessing": (False, {"release"}),
     "hardware.device": ("cpu", MACHINE),
-    "hardware.threads": (2, MACHINE),
+    "hardware.threads": (2, {*MACHINE, "calibrate", "reference_int8"}),
     "hardware.gpus": (2, TRAIN),
     "hardware.cpu_processes": (2, TRAIN),
     "hardware.nodes": (2, TRAIN),
@@ -172,7 +186,10 @@ MODULES = {
     "train.seen": {*TRAINING, "import_dense", "report"},
     "train.given": {"import_dense"},
     "train.metrics": {*TRAINING, "import_dense", "prune", "permute", "evaluate"},
-    "data.loader": {*TRAINING, "import_dense", "reference", "evaluate", "benchmark"},
+    "data.loader": {
+        *TRAINING,
+        *("import_dense", "reference", "evaluate", "benchmark", "calibrate", "reference_int8"),
+    },
     "data.images": {"prepare_dataset"},
     "data.dataset": {"prepare_dataset"},
     "data.tree": {"prepare_dataset"},
@@ -184,11 +201,20 @@ MODULES = {
     "network.inference": INFERENCE,
     "sparse.masks": {*TRAINING, "prune", "permute"},
     "sparse.permute": {"permute"},
-    "sparse.check": {"check", "release"},
+    "sparse.check": {"build", "check", "evaluate", "benchmark", "release"},
+    "quantization.calibration": {"calibrate", "quantize"},
+    "quantization.ranges": {"calibrate", "quantize", "reference_int8", "release"},
+    "quantization.forms": {"quantize", "release"},
+    "quantization.lint": {"check"},
+    "quantization.observe": {"calibrate", "quantize", "reference_int8"},
     "deploy.export": {"export"},
     "deploy.evaluate": {"evaluate"},
+    "deploy.inference": {"reference", "reference_int8"},
     "deploy.benchmark": {"benchmark"},
-    "deploy.reference": {"reference", "evaluate"},
+    "deploy.reference": {
+        *("reference", "reference_int8", "evaluate"),
+        *("compare", "plot", "report", "accept", "release"),
+    },
     "report.compare": {"compare", "plot", "report", "accept", "release"},
     "report.outcome": {"compare", "report", "release"},
     "report.words": {"compare", "report", "release"},

@@ -4,9 +4,14 @@
 Takes .pdparams, Paddle inference models (.pdmodel or their folder) and .onnx files, including those
 of other tools, and prints what it finds for each layer. Exit status 1 if a layer that must be 2:4
 sparse is not: by default every layer whose input channels are a multiple of 4.
+
+With --tensorrt it judges quantised ONNX files (Q/DQ) by TensorRT's rules instead, and exits with 1
+if TensorRT would refuse or misread something.
 """
 
 from __future__ import annotations
+
+import dataclasses
 
 from twofour import command
 from twofour.system import cli, files
@@ -16,6 +21,9 @@ from twofour.system.errors import TwoFourError
 def main(options) -> None:
     from twofour.sparse import check
 
+    if options.tensorrt:
+        lint(options)
+        return
     listed = check.listed(options.sparsity) if options.sparsity else None
     report, failed, unjudged = [], [], []
     for path in options.file:
@@ -43,6 +51,23 @@ def main(options) -> None:
         )
 
 
+def lint(options) -> None:
+    """Judge the files by TensorRT's rules for quantised networks."""
+    from pathlib import Path
+
+    from twofour.quantization import lint
+
+    reports = [lint.judge(Path(path)) for path in options.file]
+    for report in reports:
+        cli.say(lint.text(report))
+        cli.log.info("%s", lint.summary(report))
+    if options.out:
+        files.write_json(options.out, [dataclasses.asdict(report) for report in reports])
+    refused = [f"{f.node} in {r.path} ({f.rule})" for r in reports for f in r.findings if f.refused]
+    if refused:
+        raise TwoFourError(f"TensorRT does not take: {_some(refused)}")
+
+
 def _some(names: list[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more
@@ -62,6 +87,11 @@ def arguments(parser) -> None:
     )
     parser.add_argument(
         "--sparsity", metavar="FILE", help="a sparsity.json: only what it lists as sparse must be"
+    )
+    parser.add_argument(
+        "--tensorrt",
+        action="store_true",
+        help="judge quantised ONNX files by TensorRT's rules instead of 2:4",
     )
     parser.add_argument("--out", metavar="FILE", help="JSON file to write as well")
 

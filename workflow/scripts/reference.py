@@ -20,7 +20,7 @@ def main(options) -> None:
     dataset = lists.read(options.data)
     machine = libraries.start(settings.hardware)
     from twofour.data import loader
-    from twofour.deploy import reference
+    from twofour.deploy import inference, reference
     from twofour.network.inference import Inference
 
     state, network = weights.load_network(options.weights, settings.model)
@@ -32,7 +32,7 @@ def main(options) -> None:
         settings.evaluation.batch_size,
         machine,
     )
-    probabilities = reference.infer(infer, images, network.classes)
+    probabilities = inference.infer(infer, images, network.classes)
     reference.write(options.out, probabilities, dataset.content)
     cli.log.info("wrote the training graph's probabilities for %d images", len(probabilities))
 

@@ -16,7 +16,7 @@ from twofour.system import cli
 def main(options) -> None:
     from twofour import stages
     from twofour.data import lists, loader
-    from twofour.deploy import reference
+    from twofour.deploy import inference, reference
     from twofour.quantization import observe, onnx_graph
     from twofour.system import libraries
     from twofour.system.settings import Hardware
@@ -34,7 +34,7 @@ def main(options) -> None:
         settings.evaluation.batch_size,
         machine,
     )
-    found = reference.infer(lambda batch: run(batch)[result], images, len(dataset.classes))
+    found = inference.infer(lambda batch: run(batch)[result], images, len(dataset.classes))
     reference.write(options.out, found, dataset.content)
     cli.log.info("wrote the quantised network's probabilities for %d images", len(found))
 

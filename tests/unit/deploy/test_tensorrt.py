@@ -1,18 +1,23 @@
 """Our side of the TensorRT backend, run against stand-ins; tests/gpu covers the GPU itself."""
 
 import json
+import logging
+import shutil
 import sys
 import types
 
 from twofour.deploy import backends, build, cuda, profiles, sparsity_log
 from twofour.deploy.backends import tensorrt
+from twofour.deploy.profiles import Profile
 from twofour.network import architecture
+from twofour.quantization import calibration, forms, observe, onnx_graph
 from twofour.system import hardware
 from twofour.system.errors import TwoFourError
 
 import doubles
 import numpy as np
 import pytest
+import quantised
 
 GPU = {"name": "NVIDIA A100", "driver_version": "535.1", "compute_cap": "8.0"}
 MACHINE = hardware.Machine("gpu", GPU["name"], 1)
@@ -129,6 +134,43 @@ def test_build_json_lists_the_layers_by_our_names(library, exported, tmp_path):
     dense = made(exported, tmp_path / "dense")
     assert dense["engines"]["bs5"]["eligible_count"] is None
     assert sparsity_log.sparse_layers(dense, ["stem.conv"]) is None
+
+
+@pytest.fixture(scope="module")
+def rounded(tmp_path_factory):
+    """A network in int8."""
+    return quantised.export(tmp_path_factory.mktemp("rounded"), blocks=[1, 1, 1, 1])
+
+
+def test_int8_is_explicit_and_the_inspector_says_what_ran(
+    library, rounded, tmp_path, caplog, monkeypatch
+):
+    monkeypatch.setattr(logging.getLogger("twofour"), "propagate", True)
+    record = build.build("tensorrt_sparse", "int8", rounded, tmp_path, MACHINE, [Profile(1, 7)])
+    flags = {flags for *_, flags in library.builds}
+    assert flags == {frozenset({"tf32", "fp16", "int8", "sparse"})}
+    assert record["sources"].keys() == {"model.int8.onnx"}
+    facts = record["engines"]["bs1-7"]
+    assert (facts["int8_layers"], facts["float_layers"]) == (16, ["layer4.0.conv3"])
+    assert "computes 1 of 17 quantised convolutions in floating point" in caplog.text
+    predict, _ = build.load(rounded, tmp_path, MACHINE)
+    batch = quantised.images(5)
+    expected = observe.runner(onnx_graph.load(rounded / "model.int8.onnx"), ["probabilities"], 1)
+    np.testing.assert_allclose(predict(batch), expected(batch)["probabilities"], atol=1e-5)
+
+
+def test_what_tensorrt_refuses_of_integers_is_a_sentence(library, rounded, tmp_path):
+    graph = onnx_graph.load(rounded / "model.int8.onnx")
+    limits = calibration.read(rounded).limits
+    shutil.copytree(rounded, tmp_path / "model")
+    onnx_graph.write(tmp_path / "model" / "model.int8.onnx", forms.for_onnxruntime(graph, limits))
+    with pytest.raises(
+        TwoFourError, match=r"cannot read .*model\.int8\.onnx: zero points must be 0"
+    ):
+        build.build("tensorrt", "int8", tmp_path / "model", tmp_path, MACHINE, [Profile(1, 7)])
+    library.Builder.platform_has_fast_int8 = False
+    with pytest.raises(TwoFourError, match="has no fast int8, only fp32, tf32, fp16"):
+        build.build("tensorrt", "int8", rounded, tmp_path, MACHINE, [Profile(1, 7)])
 
 
 def test_another_gpu_gets_engines_of_its_own(library, exported, tmp_path, monkeypatch):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 
 from ..artifacts import CLASSES, CONTENT, DIGESTS, TRAIN_LIST, VAL_LIST
 from ..system.errors import TwoFourError
-from ..system.files import PathLike, read_json, read_text
+from ..system.files import PathLike, read_arrays, read_json, read_text
 
 _WORDNET = re.compile(r"(n\d{8}) ")
 
@@ -59,12 +58,8 @@ class Dataset:
 
 def digests(folder: PathLike) -> dict[str, np.ndarray]:
     """{"train": digests [n], "val": digests [m]} of the images' pixels, as 16 bytes each."""
-    path = Path(folder) / DIGESTS
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name].view("V16").ravel() for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise TwoFourError(f"cannot read {path}: {error}") from error
+    arrays = read_arrays(Path(folder) / DIGESTS)
+    return {name: array.view("V16").ravel() for name, array in arrays.items()}
 
 
 def classes(folder: PathLike) -> list[str]:

@@ -5,14 +5,13 @@ Kept with each evaluation, since only image by image can two models be compared 
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..system.errors import TwoFourError
-from ..system.files import PathLike, atomic
+from ..system.files import PathLike, atomic, read_arrays
 from .predictions import ranked
 
 TOP = 5
@@ -54,12 +53,8 @@ def write(path: PathLike, found: Predictions, content: str) -> None:
 
 def read(path: PathLike, content: str) -> Predictions:
     """Read what :func:`write` wrote; TwoFourError if it is damaged or of another dataset."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            found = Predictions(archive["labels"], archive["probabilities"])
-            dataset = str(archive["dataset"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise TwoFourError(f"cannot read {Path(path)}: {error}") from error
-    if dataset != content:
+    arrays = read_arrays(path, "labels", "probabilities", "dataset")
+    found = Predictions(arrays["labels"], arrays["probabilities"])
+    if str(arrays["dataset"]) != content:
         raise TwoFourError(f"{Path(path)} belongs to other images; create it again")
     return found

@@ -1,30 +1,16 @@
-"""The training graph's output for every validation image, stored once for each model.
+"""A graph's output for every validation image, stored once for each model.
 
-All deployed forms of a model are compared with it (:mod:`.evaluate`).
+All deployed forms of the model are compared with it (:mod:`.evaluate`).
 """
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from ..data.loader import Loader
-from ..system import progress
 from ..system.errors import TwoFourError
-from ..system.files import PathLike, atomic
-from .backends import Predictor
-
-
-def infer(network: Predictor, loader: Loader, classes: int) -> np.ndarray:
-    """Probabilities [images, classes] float32 of all images of ``loader``, in their order."""
-    result = np.full((loader.images, classes), np.nan, np.float32)
-    with progress.bar(loader.steps, "reference", "batch") as bar:
-        for batch, positions in loader.epoch():
-            result[positions] = network(batch)
-            bar.update()
-    return result
+from ..system.files import PathLike, atomic, read_arrays
 
 
 def write(path: PathLike, probabilities: np.ndarray, content: str) -> None:
@@ -35,11 +21,8 @@ def write(path: PathLike, probabilities: np.ndarray, content: str) -> None:
 
 def read(path: PathLike, content: str) -> np.ndarray:
     """Read what :func:`write` wrote; TwoFourError if it is damaged or of another dataset."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            probabilities, dataset = archive["probabilities"], str(archive["dataset"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise TwoFourError(f"cannot read {Path(path)}: {error}") from error
-    if dataset != content:
+    arrays = read_arrays(path, "probabilities", "dataset")
+    if str(arrays["dataset"]) != content:
         raise TwoFourError(f"{Path(path)} belongs to other images; create it again")
+    probabilities: np.ndarray = arrays["probabilities"]
     return probabilities

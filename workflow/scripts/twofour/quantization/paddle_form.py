@@ -29,9 +29,10 @@ def write(
 ) -> list[str]:
     """Write to ``out`` the model of the folder ``source``, quantised as ``graph`` is.
 
-    ``graph`` is in TensorRT's form; ``limits`` has the range of the tensor that the global pool
-    reads, since oneDNN computes with integers only where it knows the range of the result, too.
-    Returns the names of the weights of its convolutions that are integers.
+    ``graph`` is in TensorRT's form. oneDNN computes with integers only where it knows the range of
+    the result, too: what reads such a result and is no quantised layer (the global pool, an
+    excluded layer) gets it rounded by the range in ``limits``. Returns the names of the weights of
+    the convolutions that are integers.
 
     For ``onednn``, the ranges behind residual additions with a shortcut are 255/127 as wide:
     PaddlePaddle 2.6 scales what follows a ReLU for uint8 (255 levels), but keeps int8 (127 levels)
@@ -41,7 +42,9 @@ def write(
     for name in _behind_shortcuts(graph) if onednn else ():
         scales[name] *= UNSIGNED / LEVELS
     names = [node.input[1] for node in forms.quantised_layers(graph)]
-    sides = {name.removesuffix(".dq") for name in _dequantised_sides(graph)}
+    rounded = {name.removesuffix(".dq") for name in _dequantised_sides(graph)}
+    absorbed = _absorbed(graph)
+    results = _results(graph)
     paddle.enable_static()
     executor = paddle.static.Executor(paddle.CPUPlace())
     own = paddle.static.Scope()
@@ -59,11 +62,13 @@ def write(
             elif op.type == "elementwise_add":
                 for slot in ("X", "Y"):
                     name = op.input(slot)[0]
-                    if name in sides:
+                    if name in rounded or (name in results and name not in absorbed):
                         edit.replace(op, slot, edit.pair(name, scales[name]))
-            elif op.type == "pool2d" and op.attr("adaptive"):  # the global one
-                name = op.input("X")[0]
-                edit.replace(op, "X", edit.pair(name, scales[name]))
+            elif (op.type == "pool2d" and op.attr("adaptive")) or op.type in _LAYERS:
+                slot = _LAYERS[op.type][0] if op.type in _LAYERS else "X"
+                name = op.input(slot)[0]
+                if name in results:
+                    edit.replace(op, slot, edit.pair(name, scales[name]))
         missing = set(names) - {weight for weight, _ in found}
         if missing:
             raise TwoFourError(f"{source} has no layer {min(missing)}, which its ONNX file has")
@@ -79,6 +84,26 @@ def _behind_shortcuts(graph: Graph) -> Iterator[str]:
         sides = [n.removesuffix(".dq") for n in add.input if graph.maker(n) == DQ]
         if any(graph.maker(name) == "Conv" for name in sides):
             yield placement.behind(graph, add.output[0])
+
+
+def _results(graph: Graph) -> set[str]:
+    """What the quantised convolutions end in: their sum with the other branch, or a ReLU."""
+    convs = {n.output[0] for n in forms.quantised_layers(graph) if n.op_type == "Conv"}
+    ends = {placement.behind(graph, name) for name in convs}
+    for add in placement.residual_additions(graph):
+        if convs & set(add.input):
+            ends.add(placement.behind(graph, add.output[0]))
+    return ends
+
+
+def _absorbed(graph: Graph) -> set[str]:
+    """Results of convolutions with which an addition is fused, so that they are never rounded."""
+    return {
+        name
+        for add in placement.residual_additions(graph)
+        for name in add.input
+        if any(graph.maker(other) == DQ for other in add.input) and graph.maker(name) == "Conv"
+    }
 
 
 def _dequantised_sides(graph: Graph) -> Iterator[str]:

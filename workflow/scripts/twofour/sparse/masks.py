@@ -12,13 +12,11 @@ masks, which are 2:4 along the outputs, too, so that the backward pass could use
 from __future__ import annotations
 
 import itertools
-import zipfile
 from collections.abc import Callable
 
 import numpy as np
 
-from ..system.errors import TwoFourError
-from ..system.files import PathLike, atomic
+from ..system.files import PathLike, atomic, read_arrays
 from .pattern import GROUP, KEPT, input_axis
 
 Mask = Callable[[np.ndarray], np.ndarray]
@@ -235,8 +233,4 @@ def save(path: PathLike, masks: dict[str, np.ndarray]) -> None:
 
 def load(path: PathLike) -> dict[str, np.ndarray]:
     """Read what :func:`save` wrote; TwoFourError if it is missing or damaged."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise TwoFourError(f"cannot read masks {path}: {error}") from error
+    return read_arrays(path)

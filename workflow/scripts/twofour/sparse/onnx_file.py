@@ -82,7 +82,7 @@ class _File:
 
 def read(path: Path) -> Contents:
     """The layers of the ONNX file at ``path``; TwoFourError if it is damaged or holds no graph."""
-    model = _load(path)
+    model = load(path)
     file = _File()
     _flatten(model.graph, "", ChainMap(), file)
     if not file.nodes:
@@ -110,7 +110,8 @@ def read(path: Path) -> Contents:
     return Contents(list(layers.values()), unjudged, harmless)
 
 
-def _load(path: Path):
+def load(path: Path):
+    """The ONNX model at ``path``, complete, functions inlined; TwoFourError if it is damaged."""
     import onnx
     from onnx import external_data_helper, inliner
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -142,6 +143,24 @@ def read_json(path: PathLike) -> Any:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise TwoFourError(f"{path} is not valid JSON: {error}") from error
+
+
+def read_arrays(path: PathLike, *names: str) -> dict[str, Any]:
+    """The arrays of an ``.npz`` file, by name.
+
+    Raises TwoFourError if it is missing or damaged, or lacks one of ``names``.
+    """
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise TwoFourError(f"cannot read {path}: {error}") from error
+    for name in names:
+        if name not in arrays:
+            raise TwoFourError(f"cannot read {path}: it has no {name}")
+    return arrays
 
 
 def sha256(path: PathLike) -> str:

@@ -12,18 +12,20 @@ from pathlib import Path
 
 import numpy as np
 
-from ...artifacts import DESCRIPTION, PADDLE_MODEL, PADDLE_WEIGHTS
+from ...artifacts import CALIBRATION, DESCRIPTION, PADDLE_MODEL, PADDLE_WEIGHTS, QUANTIZED
+from ...quantization import calibration, onnx_graph
 from ...system.errors import TwoFourError
 from ...system.hardware import Machine, gpus
 from ...system.libraries import import_paddle
 from ..profiles import Profile
-from .interface import About, Predictor
+from .interface import INT8, About, Predictor
 from .paddle import GPU_MEMORY_MB, predictor
 
 ABOUT = About(
-    precisions={"gpu": ("fp32", "fp16")},
+    precisions={"gpu": ("fp32", "fp16", INT8)},
     summary="GPU, TensorRT inside of Paddle, dense kernels",
     reads=(PADDLE_MODEL, PADDLE_WEIGHTS),
+    reads_int8=(PADDLE_MODEL, PADDLE_WEIGHTS, QUANTIZED, CALIBRATION, DESCRIPTION),
     packages=("paddlepaddle-gpu", "tensorrt"),
     for_batches=True,
     note="dense kernels: since version 2.5 Paddle cannot use TensorRT's sparse ones",
@@ -86,7 +88,13 @@ def build(
     (out / SHAPES).unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
     shape = _input_shape(model)
-    collect_shapes(model, out / SHAPES, [(n, *shape) for n in (smallest, largest)], machine)
+    if precision == INT8:
+        from ...quantization import paddle_form
+
+        graph = onnx_graph.load(model / QUANTIZED)
+        paddle_form.write(model, graph, calibration.read(model).limits, out, onednn=False)
+    folder = out if precision == INT8 else model
+    collect_shapes(folder, out / SHAPES, [(n, *shape) for n in (smallest, largest)], machine)
     predict = load(model, out, precision, machine)
     for size in sorted({n for b in batches for n in (b.smallest, b.largest)}):
         predict(np.zeros((size, *shape), np.float32))
@@ -94,7 +102,7 @@ def build(
     return {
         "version": f"{paddle.__version__} with TensorRT {_text(_versions()[1])}",
         "driver": gpu.get("driver_version"),
-        "files": [str(model / name) for name in ABOUT.reads],
+        "files": [str(folder / name) for name in (PADDLE_MODEL, PADDLE_WEIGHTS)],
     }
 
 
@@ -108,8 +116,10 @@ def configure(model: Path, out: Path, precision: str):
     """Paddle Inference's configuration: engines in ``out``, dynamic shapes as collected there."""
     from paddle import inference
 
-    modes = {"fp32": inference.PrecisionType.Float32, "fp16": inference.PrecisionType.Half}
-    config = inference.Config(str(model / PADDLE_MODEL), str(model / PADDLE_WEIGHTS))
+    kinds = inference.PrecisionType
+    modes = {"fp32": kinds.Float32, "fp16": kinds.Half, INT8: kinds.Int8}
+    folder = out if precision == INT8 else model
+    config = inference.Config(str(folder / PADDLE_MODEL), str(folder / PADDLE_WEIGHTS))
     config.disable_glog_info()
     config.enable_memory_optim()
     config.enable_use_gpu(GPU_MEMORY_MB, 0)
@@ -123,6 +133,8 @@ def configure(model: Path, out: Path, precision: str):
         use_calib_mode=False,
     )
     config.enable_tuned_tensorrt_dynamic_shape(str(out / SHAPES), True)
+    if precision == INT8:  # by the model's own scales
+        config.enable_tensorrt_explicit_quantization()
     return config
 
 

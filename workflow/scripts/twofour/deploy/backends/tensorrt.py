@@ -3,6 +3,8 @@
 Written against what TensorRT 8.5 and 10 have in common. :mod:`.tensorrt_sparse` is the same with
 sparse kernels allowed. Engines hold kernels chosen by timing them on the GPU itself, so they are
 rebuilt for another GPU or another version of TensorRT.
+
+int8 is explicit quantisation: the Q/DQ file says what is rounded, and the rest computes in fp16.
 """
 
 from __future__ import annotations
@@ -13,23 +15,27 @@ from pathlib import Path
 
 import numpy as np
 
-from ...artifacts import ONNX
+from ...artifacts import ONNX, QUANTIZED
+from ...quantization import forms, onnx_graph
+from ...system.cli import log
 from ...system.errors import TwoFourError
 from ...system.files import atomic
 from ...system.hardware import Machine, gpus
 from .. import cuda, profiles, sparsity_log
 from ..profiles import Profile
-from .interface import About, Predictor
+from .interface import INT8, About, Predictor
 
 ABOUT = About(
-    precisions={"gpu": ("fp32", "tf32", "fp16")},
+    precisions={"gpu": ("fp32", "tf32", "fp16", INT8)},
     summary="GPU, dense kernels",
     reads=(ONNX,),
+    reads_int8=(QUANTIZED,),
     packages=("tensorrt", "cuda-python"),
     for_batches=True,
     note="dense kernels: sparse ones are not allowed in these engines",
 )
 TESTED_VERSIONS = (8, 10)  # major numbers that this is written for
+INT8_CONSTANTS = 9  # the first major version whose networks may have them
 TIMING_CACHE, ENGINE = "timing.cache", ".engine"
 
 
@@ -58,15 +64,16 @@ def build(
     """
     trt = _library()
     cuda.start()
-    log = _Log(trt)
-    builder = _made(trt.Builder, log)
+    told = _Log(trt)
+    builder = _made(trt.Builder, told)
     for old in out.glob(f"*{ENGINE}"):  # of another model or for other batches
         old.unlink()
     _require_fast(builder, precision, machine)
     engines, facts = [], {}
+    content, quantised = _network(trt, model, precision)
     for profile in batches:
-        log.lines.clear()
-        plan, layers = _build_one(trt, log, builder, model / ONNX, out, precision, profile, sparse)
+        told.lines.clear()
+        plan, layers = _build_one(trt, told, builder, content, out, precision, profile, sparse)
         path = out / f"{profile.name}{ENGINE}"
         with atomic(path) as temporary:
             temporary.write_bytes(plan)
@@ -74,7 +81,8 @@ def build(
         facts[profile.name] = {
             "layers": len(layers),
             "sparse_tactics": sum("sparse" in str(_tactic(layer)).lower() for layer in layers),
-            **sparsity_log.parse(log.lines),
+            **_integers(quantised, layers, profile),
+            **sparsity_log.parse(told.lines),
         }
     (gpu, *_) = gpus() or [{}]
     return {
@@ -216,6 +224,7 @@ def _require_fast(builder, precision: str, machine: Machine) -> None:
         "fp32": True,
         "tf32": builder.platform_has_tf32,
         "fp16": builder.platform_has_fast_fp16,
+        INT8: builder.platform_has_fast_int8,
     }
     if not has[precision]:
         offered = ", ".join(name for name, here in has.items() if here)
@@ -224,12 +233,50 @@ def _require_fast(builder, precision: str, machine: Machine) -> None:
         )
 
 
-def _build_one(trt, log, builder, onnx: Path, out: Path, precision, profile, sparse):
+def _network(trt, model: Path, precision: str) -> tuple[tuple[Path, bytes], list[str]]:
+    """The ONNX file that is parsed (its path and its bytes), and its quantised convolutions."""
+    if precision != INT8:
+        return (model / ONNX, (model / ONNX).read_bytes()), []
+    graph = onnx_graph.load(model / QUANTIZED)
+    names = [node.name for node in forms.quantised_layers(graph) if node.op_type == "Conv"]
+    if int(trt.__version__.partition(".")[0]) < INT8_CONSTANTS:
+        forms.with_float_weights(graph)
+    return (model / QUANTIZED, onnx_graph.content(graph)), names
+
+
+def _integers(quantised: list[str], layers: list, profile: Profile) -> dict:
+    """Which of the ``quantised`` convolutions read 8-bit integers in an engine, by its inspector.
+
+    TensorRT describes each layer's tensors ("Format/Datatype": "… Int8 …") and joins the names of
+    the operators that it fused ("layer1.0.conv1 + Relu.1").
+    """
+    if not quantised:
+        return {}
+    found: set[str] = set()
+    for layer in layers:
+        inputs = layer.get("Inputs", []) if isinstance(layer, dict) else []
+        if inputs and "int8" in str(inputs[0].get("Format/Datatype", "")).lower():
+            found.update(str(layer.get("Name", "")).split(" + "))
+    floating = [name for name in quantised if name not in found]
+    if floating:
+        log.warning(
+            "warning: the engine %s computes %d of %d quantised convolutions in floating point, "
+            "the first being %s",
+            profile.name,
+            len(floating),
+            len(quantised),
+            floating[0],
+        )
+    return {"int8_layers": len(quantised) - len(floating), "float_layers": floating}
+
+
+def _build_one(trt, log, builder, content, out: Path, precision, profile, sparse):
     """(bytes of the engine, its layers as TensorRT's inspector describes them)."""
     explicit = getattr(trt.NetworkDefinitionCreationFlag, "EXPLICIT_BATCH", None)
     network = builder.create_network(0 if explicit is None else 1 << int(explicit))
     parser = trt.OnnxParser(network, log.logger)
-    if not parser.parse(onnx.read_bytes()):
+    onnx, read = content
+    if not parser.parse(read):
         reasons = [str(parser.get_error(i)) for i in range(parser.num_errors)]
         raise TwoFourError(f"TensorRT cannot read {onnx}: {'; '.join(reasons)}")
     config = builder.create_builder_config()
@@ -272,8 +319,10 @@ def configure(trt, config, precision: str, sparse: bool) -> None:
         config.clear_flag(trt.BuilderFlag.TF32)  # on by default in TensorRT
     else:
         config.set_flag(trt.BuilderFlag.TF32)
-    if precision == "fp16":
+    if precision in ("fp16", INT8):
         config.set_flag(trt.BuilderFlag.FP16)
+    if precision == INT8:
+        config.set_flag(trt.BuilderFlag.INT8)
     if sparse:
         config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED

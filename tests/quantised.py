@@ -1,0 +1,68 @@
+"""Exported networks with random weights, calibrated and quantised, for tests in one process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twofour.artifacts import CALIBRATION, ONNX, QUANTIZED
+from twofour.network import architecture
+from twofour.network.settings import Model
+from twofour.quantization import calibration, fold, forms, onnx_graph
+from twofour.sparse import prune
+from twofour.system import files
+
+import numpy as np
+
+SIZE = 32
+
+
+def export(folder: Path, name: str = "resnet50", width: float = 0.25, blocks=None) -> Path:
+    """A 2:4 sparse network with weights as after a training, and its calibration, in ``folder``."""
+    from twofour.deploy import export as exporting
+    from twofour.network.inference import Inference
+
+    from plans import variables
+
+    network = architecture.resnet(Model(name=name, width=width, blocks=blocks), 4)
+    rng = np.random.default_rng(0)
+    shapes = variables(Inference(network, SIZE, "cpu").graph)
+    state = {}
+    for name_, part in ((n, n.rpartition(".")[2]) for n in network.state):
+        shape = shapes[name_]
+        fan_in = np.prod(shape[1:]) if len(shape) == 4 else shape[0]
+        state[name_] = {
+            "weight": lambda s=shape, f=fan_in: rng.standard_normal(s) * np.sqrt(2 / f),
+            "bias": lambda s=shape: rng.standard_normal(s) * 0.1,
+            "mean": lambda s=shape: rng.standard_normal(s) * 0.1,
+            "variance": lambda s=shape: np.abs(rng.standard_normal(s)) * 0.3 + 0.8,
+        }[part]().astype("float32")
+        if part == "weight" and len(shape) == 1:  # of a batch norm; some are negative
+            state[name_] = (1 + 0.3 * rng.standard_normal(shape)).astype("float32")
+    state["classifier.weight"] *= np.float32(0.1)  # probabilities that are not all 0 or 1
+    state, _ = prune.prune(state, sparse_layers(network), "mask_1d")
+    exporting.export(network, state, SIZE, folder)
+    limits = calibration.calibrate(folder, lambda: [images(16)], "minmax", 100, 1)
+    hash_ = files.sha256(folder / ONNX)
+    calibration.write(
+        folder / CALIBRATION, calibration.Calibration(limits, "minmax", 16, "x", hash_)
+    )
+    onnx_graph.write(folder / QUANTIZED, quantise(folder))
+    return folder
+
+
+def sparse_layers(network) -> list[str]:
+    """What is made 2:4 sparse: everything but the stem and the classifier."""
+    return [n for n in network.weights if n not in ("stem.conv.weight", "classifier.weight")]
+
+
+def quantise(folder: Path, exclude=()):
+    """The graph that model.int8.onnx holds."""
+    graph = fold.fold(onnx_graph.load(folder / ONNX))
+    return forms.for_tensorrt(graph, calibration.read(folder).limits, exclude)
+
+
+def images(count: int, seed: int = 1) -> np.ndarray:
+    """Normalised images of noise with some structure: [count, 3, 32, 32]."""
+    rng = np.random.default_rng(seed)
+    small = rng.standard_normal((count, 3, 8, 8)).astype("float32")
+    return np.kron(small, np.ones((1, 1, 4, 4), "float32"))
