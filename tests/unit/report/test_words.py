@@ -3,6 +3,9 @@
 Each test builds a table whose rows are what a run would have measured, and reads what is said.
 """
 
+import re
+from pathlib import Path
+
 from twofour import models
 from twofour.report import compare, display, outcome, statistics, words
 
@@ -154,6 +157,97 @@ def test_backends_without_such_kernels_can_gain_nothing_whatever_was_measured():
     both = said(backends=("onnxruntime", "tensorrt_sparse"), ratio=1.5, p=1e-6)
     assert "faster in tensorrt_sparse fp16 at batch 8 (1.50 ×)." in both
     assert "onnxruntime" not in both
+
+
+# --- int8 ---
+
+
+def with_int8(dense=(0, 0), sparse=(0, 0), ratios=(2.0,), p=0.001, control=True, faster=1.0):
+    """A table of fp32 and int8: images lost and gained by rounding, and with sparsity; speeds."""
+    table = rows_of(control=control, backends=("onnxruntime",), batches=tuple(range(len(ratios))))
+    frame = table.frame.assign(precision="fp32")
+    rounded = frame.assign(precision="int8", same_as_fp32=99.5, compressed_mb=0.5)
+    rounded["fp32_speedup_p"] = rounded["fp32_speedup_p_holm"] = p
+    kinds = {model.name: model.kind for model in table.models}
+    rounded["throughput_img_s"] *= 3
+    for index, row in rounded.iterrows():
+        kind = kinds[row["model"]]
+        lost, gained = sparse if kind == "sparse" else dense
+        first, second = np.ones(1000, bool), np.ones(1000, bool)
+        second[:lost], first[1000 - gained :] = False, False
+        found = statistics.difference(first, second)
+        for drop in ("int8_drop", "both_drop"):
+            cells = (-found.points, -found.high, -found.low, found.p)
+            rounded.loc[index, [drop, *compare.DROPS[drop]]] = cells
+        rounded.loc[index, "top1"] = 90.5 - (lost - gained) / 10
+        ratio = ratios[int(row["batch_size"])] * (faster if kind == "sparse" else 1)
+        rounded.loc[index, "fp32_speedup"] = ratio
+        rounded.loc[index, ["fp32_speedup_low", "fp32_speedup_high"]] = [ratio, ratio]
+    return compare.Table(pd.concat([frame, rounded], ignore_index=True), table.models)
+
+
+def said_of_int8(**given):
+    return " ".join(words.verdict(outcome.read(with_int8(**given))))
+
+
+def test_int8_has_its_own_sentences_and_the_cost_of_sparsity_is_that_in_fp32():
+    text = said_of_int8(dense=(8, 2), sparse=(50, 10))
+    assert "cost no top-1 that 1,000 validation images can show: 90.50 % (sparse)" in text
+    assert "In int8 (onnxruntime) the dense model has 89.90 %, 0.60 points less than in" in text
+    assert "the sparse model has 86.50 %, 4.00 points less than the dense one trained as" in text
+    low, high = re.search(r"in fp32 \(95 % interval ([\d.]+) to ([\d.]+)\)", text).groups()
+    assert float(low) < 4 < float(high)
+    assert text.count("it may be chance") == 1  # the first of both
+    assert "They ran at 2.00 × the dense fp32 model's speed." in text
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({}, "the dense model has 90.50 %, as much as in fp32"),
+        ({"dense": (0, 30)}, "93.50 %, 3.00 points more than in fp32 (95 % interval 1."),
+        ({"control": False}, "as much as the dense one in fp32"),
+        ({"ratios": (1.5, 3.0)}, "They ran at 1.50 to 3.00 × the dense fp32 model's speed."),
+        ({"p": 0.5}, "They were not faster than in fp32 beyond the noise of the measurement."),
+        ({"ratios": (0.5,)}, "They were slower, at 0.50 ×, in 2 of 2 cases."),
+        (
+            {"ratios": (1.01, 2.0)},
+            "They ran at 2.00 × the dense fp32 model's speed and showed no difference beyond the "
+            "noise in 2 of 4 cases.",
+        ),
+    ],
+)
+def test_what_int8_cost_and_bought(given, sentence):
+    assert sentence in said_of_int8(**given)
+
+
+def test_what_to_deploy_is_the_fastest_that_costs_no_more_than_a_point_for_certain():
+    text = said_of_int8()
+    assert "To deploy here: the dense model in int8 with onnxruntime (90.50 %, 300 img/s" in text
+    text = said_of_int8(dense=(60, 10), sparse=(60, 10))  # rounding costs five points
+    assert "To deploy here: the dense model in fp32 with onnxruntime (90.00 %, 100 img/s" in text
+    table = with_int8()
+    sparse = (table.frame["model"] == "sparse") & (table.frame["precision"] == "int8")
+    table.frame.loc[sparse, ["throughput_img_s", "speedup", "speedup_p_holm"]] = [400, 1.3, 1e-4]
+    assert "the sparse model in int8" in " ".join(words.verdict(outcome.read(table)))
+    assert "To deploy" not in said()  # without int8 there is no such choice
+
+
+def test_the_tables_show_what_rounding_cost():
+    table = with_int8(dense=(8, 2), sparse=(50, 10))
+    grid = display.accuracy(table)
+    rows = [dict(zip(grid.headings, row)) for row in grid.rows]
+    last = rows[-1]
+    assert (last["model"], last["precision"]) == ("sparse", "int8")
+    assert (last["both drop"], last["as in fp32 %"], last["compressed MB"]) == (
+        "4.00",
+        "99.50",
+        "0.50",
+    )
+    assert rows[0]["int8 drop"] == ""
+    shown = display.terminal(table, Path("page.html"))
+    assert "arithmetic" in shown and all(len(line) <= 79 for line in shown.splitlines()[:-2])
+    assert any("int8 drop: points below the same model in fp32" in n for n in display.notes(table))
 
 
 # --- whether to believe it ---

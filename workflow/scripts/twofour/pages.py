@@ -91,6 +91,11 @@ _COLUMNS = (
 )
 
 
+def _files(about: backends.About) -> str:
+    plain = ", ".join(about.reads)
+    return f"{plain}; int8: {', '.join(about.reads_int8)}" if about.reads_int8 else plain
+
+
 def backends_page() -> str:
     """What each backend can do."""
     rows: list[tuple[str, ...]] = [_COLUMNS, ("---",) * len(_COLUMNS)]
@@ -103,7 +108,7 @@ def backends_page() -> str:
                 about.precision_words,
                 "yes" if about.sparse_kernels else "no",
                 "yes" if about.for_batches else "no",
-                ", ".join(about.reads),
+                _files(about),
                 ", ".join(about.packages),
                 about.note,
             )

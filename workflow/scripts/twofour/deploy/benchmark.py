@@ -16,7 +16,7 @@ from ..data.lists import Split
 from ..system.power import Meter, Record
 from .backends import Predictor
 
-ROUNDS = 5
+ROUNDS = 10
 READ_AHEAD = 3  # batches that a loader may have ready
 PERCENTILES = (50, 90, 95, 99)
 
@@ -30,7 +30,7 @@ def synthetic(
 ) -> dict[str, dict]:
     """Time each predictor on the constant ``batch`` [N, C, H, W], input and output copies included.
 
-    ``warmup`` batches run first, then ``steps`` batches in 5 rounds. Returns for each predictor
+    ``warmup`` batches run first, then ``steps`` batches in 10 rounds. Returns for each predictor
     throughput (img/s, the median of the rounds), those of the rounds, and latency (ms per batch);
     the same under ``device``, for the time of the device's computation alone, where it is known;
     and under ``power`` what the ``meter`` says of the turns (:meth:`..power.Record.summary`).

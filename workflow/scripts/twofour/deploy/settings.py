@@ -95,7 +95,7 @@ class Benchmark(Section):
     warmup: int = key(10, "batches run before the clock starts", minimum=1, maximum=100000)
     steps: int = key(
         100,
-        "batches measured, in 5 rounds; their medians are reported",
+        "batches measured, in 10 rounds; their medians are reported",
         minimum=5,
         maximum=1000000,
     )

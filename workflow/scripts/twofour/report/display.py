@@ -50,8 +50,14 @@ _ACCURACY: dict[str, _Column] = {
     "drop": _unless_itself(_number("top1_drop", "{:.2f}")),
     "interval of the drop": _unless_itself(_interval("drop_low", "drop_high")),
     "against": _unless_itself(_number("drop_against", "{}")),
+    "int8 drop": _number("int8_drop", "{:.2f}"),
+    "its interval": _interval("int8_drop_low", "int8_drop_high"),
+    "both drop": _number("both_drop", "{:.2f}"),
+    "interval of both": _interval("both_drop_low", "both_drop_high"),
+    "as in fp32 %": _number("same_as_fp32", "{:.2f}"),
     "density": _number("density", "{:.2f}"),
     "MB": _number("size_mb", "{:.2f}"),
+    "compressed MB": _number("compressed_mb", "{:.2f}"),
 }
 _SPEED: dict[str, _Column] = {
     **_MODEL,
@@ -60,6 +66,8 @@ _SPEED: dict[str, _Column] = {
     "speed-up": _number("speedup", "{:.2f}"),
     "its interval": _unless_itself(_interval("speedup_low", "speedup_high")),
     "noise": _interval("noise_low", "noise_high"),
+    "over dense fp32": _number("fp32_speedup", "{:.2f}"),
+    "interval of that": _interval("fp32_speedup_low", "fp32_speedup_high"),
     "GPU alone": _number("device_speedup", "{:.2f}"),
     "from files img/s": _number("end_to_end_img_s", "{:.0f}"),
     "p50 ms": _number("latency_p50_ms", "{:.2f}"),
@@ -125,11 +133,13 @@ def notes(table: Table) -> list[str]:
         *([f"{words.listed(plain)}: by {table.branch(plain[0])}."] if plain else []),
         "drop: points of top-1 below the model named beside it in the same backend and precision; "
         "intervals are of 95 %, those of the drop image by image. density: share of non-zero "
-        "weights in the layers that 2:4 applies to. MB: size of the deployed files."
-        + (_SEEDS if any(model.head for model in table.models) else ""),
+        "weights in the layers that 2:4 applies to. MB: size of the deployed files. compressed MB: "
+        "size of the weights if of each four in 2:4 layers two were stored, and two bits for each "
+        "that say which." + (_SEEDS if any(model.head for model in table.models) else ""),
         "speed-up: img/s over those of the dense model in the same backend, precision and batch "
         "size, measured in turns; noise: the interval of the dense model against itself in the "
         "same turns. "
+        + (_INT8 if table.frame["int8_drop"].notna().any() else "")
         + ("GPU alone: the same by the GPU's own time, without copies. " if alone else "")
         + "from files: reading and decoding the image files included. p50, p99: latency of a "
         "batch."

@@ -29,8 +29,8 @@ def verdict(outcome: Outcome) -> list[str]:
     return [
         *costs,
         *_unfair_words(outcome),
-        *_quantised_words(outcome),
         _speed_words(outcome),
+        *_quantised_words(outcome),
         *_choice_words(outcome),
         *noise,
     ]
@@ -52,13 +52,13 @@ def _quantised_words(outcome: Outcome) -> list[str]:
             what, change = f"sparse{by}", one.both
             other = f"the dense one{' trained as long' if one.fair else ''} in fp32"
         parts.append(f"the {what} model has {one.top1:.2f} %, {_change_words(change, other)}")
-    first = f"In int8 ({best.split()[0]}), {listed(parts)}."
+    first = f"In int8 ({best.split()[0]}) {'; '.join(parts)}."
     ratios = [ratio for one in outcome.quantised for ratio in one.ratios]
     return [first, _int8_speed_words(ratios)] if ratios else [first]
 
 
 def _int8_speed_words(ratios: Sequence[tuple[float, str]]) -> str:
-    """At how many times the speed of the dense model in fp32 models in int8 ran."""
+    """At how many times the speed of the dense model in fp32 they ran."""
     gains = [ratio for ratio, finding in ratios if finding == FASTER]
     slower = [ratio for ratio, finding in ratios if finding == SLOWER]
     level = len(ratios) - len(gains) - len(slower)
@@ -66,17 +66,17 @@ def _int8_speed_words(ratios: Sequence[tuple[float, str]]) -> str:
     if gains:
         parts.append(f"ran at {_range(gains)} × the dense fp32 model's speed")
     if slower:
-        parts.append(f"was slower, at {_range(slower)} ×, in {len(slower)} of {len(ratios)} cases")
+        parts.append(f"were slower, at {_range(slower)} ×, in {len(slower)} of {len(ratios)} cases")
     if level and parts:
-        parts.append(f"made no difference beyond the noise in {level} of {len(ratios)}")
+        parts.append(f"showed no difference beyond the noise in {level} of {len(ratios)} cases")
     if not parts:
-        return "int8 was not faster than fp32 beyond the noise of the measurement."
-    return f"int8 {listed(parts)}."
+        return "They were not faster than in fp32 beyond the noise of the measurement."
+    return f"They {listed(parts)}."
 
 
 def _change_words(change: Change, other: str) -> str:
     if change.drop == 0 and not change.told:
-        return f"as {other}"
+        return f"as much as {other}"
     chance = "" if change.told else "; it may be chance"
     more = "less than" if change.drop > 0 else "more than"
     low, high = sorted((change.low, change.high))
