@@ -50,8 +50,11 @@ try-doctor: $(ENVIRONMENTS)
 
 gpu-environment: $(GPU_VENV)/.installed
 
+# The cluster's tests mostly wait for SLURM: they run beside the others, and are shown at the end.
 test: $(VENV)/.installed
-	@$(BIN)/python -m pytest
+	@said=$$(mktemp); $(BIN)/python -m pytest tests/slurm > "$$said" 2>&1 & cluster=$$!; \
+	    $(BIN)/python -m pytest --ignore tests/slurm; status=$$?; \
+	    wait $$cluster || status=$$?; cat "$$said"; rm -f "$$said"; exit $$status
 
 # All fault tests, including the long ones that make test leaves out.
 test-faults: $(VENV)/.installed

@@ -791,3 +791,81 @@ def test_a_further_seed_trains_its_own_models_and_leaves_the_first_as_they_are(r
 
 
 MODELS = ("dense", "pruned", "sparse")
+
+
+# --- int8 ---
+
+
+@pytest.fixture(scope="module")
+def rounded(run, tmp_path_factory):
+    """The finished run, gone on with int8 in one backend: its folder, and the rules that ran."""
+    if not hardware.integer_instructions():
+        pytest.skip("this processor has neither VNNI nor AMX")
+    folder = tmp_path_factory.mktemp("rounded") / "work"
+    shutil.copytree(run, folder, symlinks=True)
+    config = merged(
+        yaml.safe_load((run / "config.yaml").read_text()),
+        {"deploy": {"backends": ["onnxruntime"], "precisions": ["fp32", "int8"]}},
+        # A network after ten steps is steep: what is rounded elsewhere shows.
+        {"quantization": {"images": 12}, "evaluation": {"tolerance": {"int8": 0.3}}},
+    )
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    done = snakemake(folder, "--configfile", "config.yaml", "--cores", 2)
+    return folder, named_rules(done.stdout + done.stderr)
+
+
+def test_int8_adds_its_own_jobs_and_trains_nothing(rounded):
+    folder, rules = rounded
+    assert rules == {
+        *("calibrate", "quantize", "check_int8", "build", "reference_int8"),
+        *("evaluate", "benchmark", "compare", "plot", *REPORTED),
+    }
+    assert planned(folder) == set()
+    table = pd.read_csv(folder / RUN / "comparison.csv")
+    assert table["precision"].tolist() == ["fp32"] * 6 + ["int8"] * 6
+    quantised = table[table["precision"] == "int8"]
+    assert quantised[["int8_drop", "both_drop", "both_drop_p", "same_as_fp32"]].notna().all(None)
+    assert quantised["fp32_speedup"].notna().all()
+    assert table[table["precision"] == "fp32"]["int8_drop"].isna().all()
+    assert (quantised["size_mb"] < table["size_mb"].max() / 2).all()
+    calibration = json.loads((folder / RUN / "deploy/sparse/calibration.json").read_text())
+    assert calibration["images"] == 12
+    record = json.loads((folder / RUN / "evaluation/sparse/onnxruntime-int8.json").read_text())
+    assert record["images"] == 40 and 0 < record["agreement"]["largest_difference"] < 0.3
+    assert "In int8 (onnxruntime)" in (folder / RUN / "comparison.md").read_text()
+
+
+DEPLOYED_INT8 = {"check_int8", "build", "reference_int8", *MEASURED}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"images": 13}, {"calibrate", "quantize", *DEPLOYED_INT8}),
+        ({"exclude": ["stem.*"]}, {"quantize", *DEPLOYED_INT8}),
+    ],
+)
+def test_what_decides_int8_reruns_nothing_in_fp32(rounded, changes, expected):
+    folder, _ = rounded
+    assert planned(folder, {"quantization": changes}) == expected
+    done = snakemake(folder, "--configfile", "changed.yaml", "--cores", 2, "-n")
+    assert not re.search(r"(evaluate|benchmark|build) .*fp32", done.stdout + done.stderr)
+
+
+def test_2_4_holds_in_all_int8_files_and_a_release_proves_it(rounded):
+    folder, _ = rounded
+    release = folder / RUN / "release" / "sparse"
+    proven = json.loads((release / "certificate.json").read_text())
+    hops = {hop["file"]: hop for hop in proven["sparsity"]}
+    assert {"model.onnx", "model.int8.onnx", "onnxruntime-int8/model.onnx"} <= set(hops)
+    assert {(hop["sparse_layers"], hop["broken_groups"]) for hop in hops.values()} == {(16, 0)}
+    assert proven["kernels"]["onnxruntime-int8"] == {"quantised_convolutions": 17}
+    assert certificate.verify(release)[1] == []
+    image = next((folder / "my images" / "val").rglob("*.jpg"))
+    done = program("predict.py", release, image, "--precision", "int8")
+    assert "bright" in done.stdout or "dark" in done.stdout
+    path = release / "onnxruntime-int8" / "model.onnx"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert certificate.verify(release)[1] == [
+        "onnxruntime-int8/model.onnx is not the file that was released"
+    ]

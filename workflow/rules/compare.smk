@@ -191,7 +191,12 @@ use rule compare as release with:
             [*EXPORTED.values(), *([CALIBRATION, QUANTIZED] if WITH_INT8 else [])],
             model=RELEASES,
         ),
-        checks=[CHECKED.format(model=name) for name in RELEASES if PROMISES[name]],
+        checks=[
+            path.format(model=name)
+            for name in RELEASES
+            if PROMISES[name]
+            for path in ([CHECKED, QUANTIZED_CHECKED] if WITH_INT8 else [CHECKED])
+        ],
         sparsity=SPARSITY[PRUNED],
         builds=expand(path_of(artifacts.BUILT, "{case}"), model=RELEASES, case=CASE_NAMES),
         trainings=[f"{RESULTS}/{name}/{artifacts.TRAINING}" for name in RELEASES],

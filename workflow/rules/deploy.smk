@@ -3,6 +3,7 @@
 EXPORTED = {key: f"{RESULTS}/deploy/{{model}}/{name}" for key, name in artifacts.EXPORTED.items()}
 CHECKED = f"{RESULTS}/deploy/{{model}}/{artifacts.CHECK}"
 CALIBRATION = f"{RESULTS}/deploy/{{model}}/{artifacts.CALIBRATION}"
+QUANTIZED_CHECKED = f"{RESULTS}/deploy/{{model}}/{artifacts.QUANTIZED_CHECK}"
 QUANTIZED = f"{RESULTS}/deploy/{{model}}/{artifacts.QUANTIZED}"
 WITH_INT8 = any(precision == backends.INT8 for _, precision in CASES)
 BUILT = path_of(artifacts.BUILT)
@@ -101,7 +102,7 @@ rule check:
         weights=f"{RESULTS}/{{model}}/{artifacts.WEIGHTS}",
         paddle=EXPORTED["paddle"],
         parameters=EXPORTED["parameters"],
-        onnx=[EXPORTED["onnx"], *([QUANTIZED] if WITH_INT8 else [])],
+        onnx=EXPORTED["onnx"],
         sparsity=lambda wildcards: promised(wildcards),
     output:
         check=CHECKED,
@@ -115,9 +116,26 @@ rule check:
         CPU_CONDA
     params:
         code=code("check"),
+        files=lambda wildcards, input: [input.weights, input.paddle, input.onnx],
     shell:
-        'exec sh "$TWOFOUR" check {input.weights:q} {input.paddle:q} {input.onnx:q}'
+        'exec sh "$TWOFOUR" check {params.files:q}'
         " --sparsity {input.sparsity:q} --out {output.check:q} --log {log:q}"
+
+
+use rule check as check_int8 with:
+    input:
+        dataset=dataset,
+        onnx=QUANTIZED,
+        sparsity=lambda wildcards: promised(wildcards),
+    output:
+        check=QUANTIZED_CHECKED,
+    log:
+        f"{LOGS}/check_int8.{{model}}.log",
+    benchmark:
+        f"{LOGS}/check_int8.{{model}}.tsv"
+    params:
+        code=code("check"),
+        files=lambda wildcards, input: [input.onnx],
 
 
 rule build:
@@ -125,8 +143,11 @@ rule build:
         **EXPORTED,
         dataset=dataset,
         check=lambda wildcards: CHECKED if PROMISES[wildcards.model] else [],
-        promise=lambda wildcards: promised(wildcards) if is_int8(wildcards) else [],
         quantized=lambda wildcards: [CALIBRATION, QUANTIZED] if is_int8(wildcards) else [],
+        checked=lambda wildcards: (
+            QUANTIZED_CHECKED if is_int8(wildcards) and PROMISES[wildcards.model] else []
+        ),
+        promise=lambda wildcards: promised(wildcards) if is_int8(wildcards) else [],
     output:
         build=BUILT,
     log:

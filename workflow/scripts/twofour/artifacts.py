@@ -42,6 +42,7 @@ DESCRIPTION = "model.json"
 CHECK = "check.json"
 CALIBRATION = "calibration.json"  # ranges of the activations
 QUANTIZED = "model.int8.onnx"
+QUANTIZED_CHECK = "check.int8.json"
 EXPORTED = {
     "paddle": PADDLE_MODEL,
     "parameters": PADDLE_WEIGHTS,

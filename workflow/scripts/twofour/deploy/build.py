@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..artifacts import BUILD
+from ..artifacts import BUILD, CHECK
 from ..sparse import check
 from ..system import codehash
 from ..system.cli import log
@@ -89,14 +89,19 @@ def load(model: Path, out: Path, machine: Machine) -> tuple[Predictor, dict]:
 def require_sparse(out: Path, listed: list[str]) -> None:
     """Raise TwoFourError unless the layers ``listed`` are 2:4 sparse in all model files in ``out``.
 
-    Engines are no such files.
+    Engines are no such files. What was found is written to check.json, if there is any.
     """
+    (out / CHECK).unlink(missing_ok=True)
+    report = []
     for path in sorted(p for p in out.iterdir() if p.suffix in (".onnx", ".pdmodel")):
         outcome = check.judge(str(path), listed, [])
         broken = [verdict.name for verdict in outcome.verdicts if not verdict.passed]
         if broken:
             raise TwoFourError(f"{broken[0]} in {path} is not 2:4 sparse, though it should be")
         log.info("%s", check.summary(outcome))
+        report.append(check.record(outcome))
+    if report:
+        write_json(out / CHECK, report)
 
 
 def _built_here(record: dict, present: dict, model: Path, out: Path, machine: Machine):

@@ -1,10 +1,11 @@
-"""Q/DQ files in the forms that engines take: one set of scales, a graph for each.
+"""Q/DQ files in the forms that engines take: one set of ranges, a graph for each.
 
 TensorRT's (:func:`for_tensorrt`) is model.int8.onnx, which OpenVINO takes as well: int8 with zero
 point 0, weights per output channel, biases in float, pairs where :mod:`.placement` says.
 ONNX Runtime computes with integers only between a Q in front and one behind, and absorbs a ReLU
-only if its zero point is the smallest integer (:func:`for_onnxruntime`). TensorRT reads such uint8
-files as int8 without a word, so that form stays in ONNX Runtime's own folder.
+only if its zero point is the smallest integer (:func:`for_onnxruntime`): what is never negative has
+uint8 there, the same range in 255 steps instead of 127. TensorRT reads such files as int8 without a
+word, so that form stays in ONNX Runtime's own folder.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from ..system.errors import TwoFourError
 from . import placement
 from .onnx_graph import DQ, Graph, Q, along, axis
-from .ranges import LEVELS
+from .ranges import LEVELS, UNSIGNED
 
 _TINY = 1e-12  # the range of a tensor of zeros, whose scale must not be 0
 STORED, SCALE, ZERO = ".int8", ".scale", ".zero"  # a layer's weight: what follows its name
@@ -44,7 +45,7 @@ def for_tensorrt(graph: Graph, limits: Mapping[str, float], exclude: Iterable[st
 
 
 def for_onnxruntime(graph: Graph, limits: Mapping[str, float]) -> Graph:
-    """ONNX Runtime's form of a ``graph`` in TensorRT's, with the same scales and weights.
+    """ONNX Runtime's form of a ``graph`` in TensorRT's, with the same ranges and weights.
 
     ``limits`` are those of the tensors that only this form rounds. Changes and returns the graph.
     """
@@ -55,11 +56,11 @@ def for_onnxruntime(graph: Graph, limits: Mapping[str, float]) -> Graph:
     sums = placement.residual_additions(graph)
     rounded = dict.fromkeys(scales)
     for node in graph.proto.node:
-        if node.output[0] in by_integers or node in sums:
+        if node.output[0] in by_integers:
             rounded[placement.behind(graph, node.output[0])] = None
-        if node in sums:
+        if node in sums:  # the last one's result is not rounded: the global pool is exact
             rounded.update(dict.fromkeys(node.input))
-        if node.op_type in ("MaxPool", "GlobalAveragePool"):
+        if node.op_type == "MaxPool":
             rounded.update(dict.fromkeys((node.input[0], node.output[0])))
     steps = {name: scales.get(name, limits.get(name, 0) / LEVELS) for name in rounded}
     for node in graph.proto.node:
@@ -166,14 +167,12 @@ class _Pairs:
         self._known: set[str] = set()
 
     def of(self, name: str, limit: float, kind: type = np.int8) -> str:
-        """The dequantised tensor for ``name``, whose integers of this ``kind`` step to ``limit``.
-
-        The step is the same for both kinds, so that both have the same numbers.
-        """
+        """The dequantised tensor for ``name``, whose integers of this ``kind`` reach ``limit``."""
         if name not in self._known:
             self._known.add(name)
             scale, zero = name + SCALE, name + ZERO
-            self._graph.store(scale, np.array(max(limit, _TINY) / LEVELS, np.float32))
+            top = UNSIGNED if kind is np.uint8 else LEVELS
+            self._graph.store(scale, np.array(max(limit, _TINY) / top, np.float32))
             self._graph.store(zero, np.array(0, kind))
             self.nodes += [
                 _node(Q, [name, scale, zero], f"{name}.q"),

@@ -17,9 +17,8 @@ from ..network import exported, scope
 from ..system.errors import TwoFourError
 from . import forms, placement
 from .onnx_graph import DQ, Graph
-from .ranges import LEVELS
+from .ranges import LEVELS, UNSIGNED
 
-UNSIGNED = 255  # levels of uint8
 # operator: its slots for activations and weight, and the axis of the output channels
 _LAYERS = {"conv2d": ("Input", "Filter", 0), "mul": ("X", "Y", 1), "matmul_v2": ("X", "Y", 1)}
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 ALGORITHMS = ("minmax", "percentile", "mse", "entropy")
-LEVELS = 127
+LEVELS, UNSIGNED = 127, 255  # the largest integers of int8 and uint8
 BINS = 2048
 _SMALLEST = 128  # bins that a searched limit keeps at least
 _STEP = 8  # bins between the limits that are tried

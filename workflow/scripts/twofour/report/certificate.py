@@ -6,14 +6,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..artifacts import CERTIFICATE, CHECK, CHECKSUMS, ONNX, PADDLE_MODEL, PROVENANCE, SPARSITY
+from ..artifacts import (
+    CERTIFICATE,
+    CHECK,
+    CHECKSUMS,
+    ONNX,
+    PADDLE_MODEL,
+    PROVENANCE,
+    QUANTIZED_CHECK,
+    SPARSITY,
+    WEIGHTS,
+)
 from ..models import Model
 from ..sparse import check
 from ..system.errors import TwoFourError
 from ..system.files import read_json, read_text, sha256
 
 VERIFY = "twofour verify ."
-PROVEN = (PADDLE_MODEL, ONNX)  # files of a release in which 2:4 can be read again
+PROVEN = (PADDLE_MODEL, ONNX)  # files of every release in which 2:4 can be read again
+KERNELS = ("engines", "quantised_convolutions")  # what build.json says of the kernels that run
 
 
 def make(
@@ -44,7 +55,9 @@ def make(
         ],
         "sparsity": proven,
         "kernels": {
-            case: record["engines"] for case, record in records.items() if "engines" in record
+            case: {key: record[key] for key in KERNELS if key in record}
+            for case, record in records.items()
+            if set(KERNELS) & set(record)
         },
         "code": provenance["git_commit"],
         "changed_files": len(provenance["git_changed_files"]),
@@ -54,25 +67,27 @@ def make(
     }
 
 
-def hops(results: Path, model: Model) -> list[dict[str, Any]] | None:
-    """What was found in each file on the way: the weights, the Paddle model, the ONNX file.
+def hops(results: Path, model: Model, cases: Iterable[str]) -> list[dict[str, Any]] | None:
+    """What was found in each file on the way: weights, Paddle model, ONNX files, builds.
 
-    None for a model that is not sparse.
+    ``cases`` are the folders of the builds. None for a model that is not sparse.
     """
     if model.promise is None:
         return None
-    found = []
-    for checked in read_json(results / "deploy" / model.name / CHECK):
-        wanted = [layer for layer in checked["layers"] if layer["required"]]
-        found.append(
-            {
-                "file": Path(checked["file"]).name,
-                "layers": len(checked["layers"]),
-                "sparse_layers": len(wanted),
-                "groups": sum(layer["groups"] for layer in wanted),
-                "broken_groups": sum(layer["broken"] for layer in wanted),
-            }
-        )
+    folder, found = results / "deploy" / model.name, []
+    checks = [CHECK, QUANTIZED_CHECK, *(f"{case}/{CHECK}" for case in cases)]
+    for name in checks:
+        for checked in read_json(folder / name) if (folder / name).is_file() else ():
+            wanted = [layer for layer in checked["layers"] if layer["required"]]
+            found.append(
+                {
+                    "file": (Path(name).parent / Path(checked["file"]).name).as_posix(),
+                    "layers": len(checked["layers"]),
+                    "sparse_layers": len(wanted),
+                    "groups": sum(layer["groups"] for layer in wanted),
+                    "broken_groups": sum(layer["broken"] for layer in wanted),
+                }
+            )
     return found
 
 
@@ -89,7 +104,8 @@ def verify(folder: Path) -> tuple[dict[str, Any], list[str]]:
         return certificate, wrong
     listed = check.listed(str(folder / SPARSITY))
     stated = {hop["file"]: hop for hop in certificate["sparsity"]}
-    for name in PROVEN:
+    again = [name for name in stated if not name.endswith(Path(WEIGHTS).suffix)]
+    for name in dict.fromkeys([*PROVEN, *again]):
         found = [v for v in check.judge(str(folder / name), listed, []).verdicts if v.required]
         broken = sum(verdict.broken for verdict in found)
         groups = sum(verdict.groups for verdict in found)

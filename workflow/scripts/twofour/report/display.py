@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..models import DENSE, of_first_seed
+from ..deploy.backends import INT8
+from ..models import DENSE, SPARSE, of_first_seed, of_kind
 from . import outcome, words
 from .compare import Table, over_seeds
 
@@ -119,6 +120,41 @@ def _grid(table: Table, frame: pd.DataFrame, columns: dict[str, _Column]) -> Gri
     )
 
 
+def square(table: Table) -> Grid | None:
+    """Dense and sparse, in fp32 and int8: top-1, speed and size of each; None without both.
+
+    In the backend and at the batch size in which int8 is fastest.
+    """
+    frame = over_seeds(table).frame
+    wanted = frame[frame["model"].isin([*_names(table, DENSE), *_names(table, SPARSE)])]
+    wanted = wanted[wanted["precision"].isin(["fp32", INT8])]
+    rounded = wanted[wanted["precision"] == INT8]
+    if not len(rounded):
+        return None
+    best = rounded.loc[rounded["throughput_img_s"].idxmax()]
+    same = wanted[
+        (wanted[["backend", "batch_size"]] == best[["backend", "batch_size"]]).all(axis=1)
+    ]
+    if same["precision"].nunique() < 2:
+        return None
+    cells = {
+        (row["model"], row["precision"]): f"{row['top1']:.2f} %, {row['throughput_img_s']:,.0f} "
+        f"img/s, {row['size_mb']:.2f} MB"
+        for _, row in same.iterrows()
+    }
+    names = list(dict.fromkeys(same["model"]))
+    kinds = {model.name: model.kind for model in table.models}
+    return Grid(
+        [f"{best['backend']}, batch {best['batch_size']}", "fp32", INT8],
+        [[name, cells[name, "fp32"], cells[name, INT8]] for name in names],
+        [kinds[name] for name in names],
+    )
+
+
+def _names(table: Table, kind: str) -> list[str]:
+    return [model.name for model in of_kind(of_first_seed(table.models), kind)]
+
+
 def notes(table: Table) -> list[str]:
     """What must be known of single models and backends, and what the columns mean, a line each."""
     noted = table.frame[["backend", "note"]].dropna().drop_duplicates()
@@ -161,6 +197,7 @@ def markdown(table: Table) -> str:
         "# Dense and 2:4 sparse",
         *words.verdict(found),
         " ".join(words.details(found)),
+        *(_lines(grid) for grid in [square(table)] if grid),
         "## Accuracy",
         _lines(accuracy(table)),
         "## Speed",

@@ -15,14 +15,17 @@ import yaml
 
 from ..artifacts import (
     BUILD,
+    CALIBRATION,
     CARD,
     CERTIFICATE,
+    CHECK,
     CHECKSUMS,
     CLASSES,
     DATASET,
     DESCRIPTION,
     EXPORTED,
     ONNX,
+    QUANTIZED,
     RELEASED,
     SPARSITY,
     TRAINING,
@@ -30,6 +33,7 @@ from ..artifacts import (
     WITH_IMAGES,
 )
 from ..deploy import snippet, triton
+from ..deploy.backends import INT8
 from ..deploy.backends.tensorrt import ENGINE
 from ..deploy.profiles import Profile
 from ..models import DENSE, SPARSE, Model
@@ -55,7 +59,7 @@ class Terms:
 
 
 def make(
-    results: Path, model: Model, table: Table, cases: Iterable[tuple[str, str]], terms: Terms
+    results: Path, model: Model, table: Table, cases: Sequence[tuple[str, str]], terms: Terms
 ) -> Path:
     """Write the release of ``model`` of the run in folder ``results``; returns its folder.
 
@@ -65,7 +69,8 @@ def make(
     out = results / RELEASED.format(model=model.name)
     _clear(out, model, table.models)
     about = read_json(source / DESCRIPTION)
-    written = [_copy(source / name, out / name) for name in EXPORTED.values()]
+    names = [*EXPORTED.values(), *_quantised(cases)]
+    written = [_copy(source / name, out / name) for name in names]
     if model.promise:
         written.append(_copy(results / model.promise / SPARSITY, out / SPARSITY))
     records = {}
@@ -78,7 +83,7 @@ def make(
     written += _write_triton(out, model, about, records, terms)
     rows = table.frame[table.frame["model"] == model.name]
     accuracy = _accuracy(rows)
-    hops = certificate.hops(results, model)
+    hops = certificate.hops(results, model, records)
     written.append(_write_card(results, out, model, rows, accuracy, hops, about, terms))
     certified = certificate.make(results, out, model, accuracy, hops, records, written)
     write_json(out / CERTIFICATE, certified)
@@ -89,6 +94,11 @@ def make(
     ]
     write_text(out / CHECKSUMS, "".join(lines))
     return out
+
+
+def _quantised(cases: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """Files beside the exported ones if there are builds in int8, which are made of them."""
+    return (QUANTIZED, CALIBRATION) if any(kind == INT8 for _, kind in cases) else ()
 
 
 def _clear(out: Path, model: Model, models: Sequence[Model]) -> None:
@@ -127,7 +137,7 @@ def _link(source: Path, target: Path) -> Path:
 
 def _copy_build(source: Path, out: Path, record: Mapping[str, Any]) -> list[Path]:
     """A build's files; its record names them without the folders that they were made in."""
-    files = [p for p in sorted(source.iterdir()) if p.is_file() and p.name != BUILD]
+    files = [p for p in sorted(source.iterdir()) if p.is_file() and p.name not in (BUILD, CHECK)]
     written = [_copy(path, out / path.name) for path in files if not path.name.startswith(".")]
     names = [Path(name).name for name in record["files"]]
     write_json(out / BUILD, {**record, "files": names})

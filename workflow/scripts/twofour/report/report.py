@@ -63,6 +63,7 @@ def render(results: Path, models: Sequence[Model], cases: Sequence[tuple[str, st
             *_kernel_words(deployed),
         ],
         grids={"Accuracy": display.accuracy(table), "Speed": display.speed(table)},
+        square=display.square(table),
         notes=display.notes(table),
         left=display.WORDS,
         duration=progress.about(sum(job["seconds"] for job in provenance["stages"].values())),
