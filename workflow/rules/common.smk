@@ -84,6 +84,9 @@ NAMES = [model.name for model in MODELS]
 MEASURED = [model.name for model in models.of_first_seed(MODELS)]  # for speed
 TRAININGS = [model.name for model in MODELS if model.made == models.TRAINING]
 CASE_NAMES = [f"{backend}-{precision}" for backend, precision in CASES]
+WITH_INT8 = any(precision == backends.INT8 for _, precision in CASES)
+# Whose sparsity.json says which layers of a model must be sparse; None for a dense one.
+PROMISES = {model.name: model.promise for model in MODELS}
 
 
 wildcard_constraints:
@@ -128,6 +131,24 @@ def lists_may_change():
         return files.read_json(SUMMARY)["origin"] != ORIGIN
     except (TwoFourError, KeyError):
         return True
+
+
+def promised(wildcards):
+    """The sparsity.json that says which layers of a model must be sparse; [] for a dense one."""
+    promise = PROMISES[wildcards.model]
+    return f"{RESULTS}/{promise}/{artifacts.SPARSITY}" if promise else []
+
+
+def is_int8(wildcards):
+    """Whether a job is about the quantised form of a model."""
+    return wildcards.precision == backends.INT8
+
+
+def floating(wildcards):
+    """The dense model's build in fp32, if it is what quantised models are compared with."""
+    if not is_int8(wildcards) or (wildcards.backend, "fp32") not in CASES:
+        return []
+    return path_of(artifacts.BUILT, f"{wildcards.backend}-fp32").format(model=MEASURED[0])
 
 
 def end_with_verdict(wildcards):

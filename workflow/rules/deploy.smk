@@ -5,21 +5,7 @@ CHECKED = f"{RESULTS}/deploy/{{model}}/{artifacts.CHECK}"
 CALIBRATION = f"{RESULTS}/deploy/{{model}}/{artifacts.CALIBRATION}"
 QUANTIZED_CHECKED = f"{RESULTS}/deploy/{{model}}/{artifacts.QUANTIZED_CHECK}"
 QUANTIZED = f"{RESULTS}/deploy/{{model}}/{artifacts.QUANTIZED}"
-WITH_INT8 = any(precision == backends.INT8 for _, precision in CASES)
 BUILT = path_of(artifacts.BUILT)
-# Whose sparsity.json says which layers of a model must be sparse; None for a dense one.
-PROMISES = {model.name: model.promise for model in MODELS}
-
-
-def promised(wildcards):
-    """The sparsity.json that says which layers of a model must be sparse; [] for a dense one."""
-    promise = PROMISES[wildcards.model]
-    return f"{RESULTS}/{promise}/{artifacts.SPARSITY}" if promise else []
-
-
-def is_int8(wildcards):
-    """Whether a job is about the quantised form of a model."""
-    return wildcards.precision == backends.INT8
 
 
 rule export:

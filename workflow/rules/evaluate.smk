@@ -88,13 +88,6 @@ rule evaluate:
         " {params.quantized:q} --out {output.evaluation:q} --predictions {output.predictions:q} --log {log:q}"
 
 
-def floating(wildcards):
-    """The dense model's build in fp32, if it is what quantised models are compared with."""
-    if not is_int8(wildcards) or (wildcards.backend, "fp32") not in CASES:
-        return []
-    return path_of(artifacts.BUILT, f"{wildcards.backend}-fp32").format(model=MEASURED[0])
-
-
 rule benchmark:
     input:
         **DATASET,

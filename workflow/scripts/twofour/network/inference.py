@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import paddle
@@ -19,6 +19,7 @@ class Inference:
     It maps normalised images [N, C, H, W] float32 (or [N, H, W, C], with the ``layout`` NHWC) of
     ``size`` pixels to class probabilities [N, classes]. ``device`` is "cpu", "gpu" (its number
     ``gpu``), or "any" for a graph without attributes of either, as exported files should have.
+    With ``rounding`` it is quantised; the variables ``ranges`` are then part of its state.
     """
 
     def __init__(
@@ -28,14 +29,18 @@ class Inference:
         device: str,
         layout: str = "NCHW",
         gpu: int = 0,
+        rounding: graph.Rounding | None = None,
+        ranges: Iterable[str] = (),
     ) -> None:
         paddle.enable_static()
-        self._names = list(network.state)
+        self._names = [*network.state, *ranges]
         self.graph, startup = paddle.static.Program(), paddle.static.Program()
         with paddle.static.program_guard(self.graph, startup), paddle.utils.unique_name.guard():
             shape = graph.input_shape(network, size, layout)
             self.images = paddle.static.data(IMAGES, shape, "float32")
-            logits = graph.forward(network, self.images, training=False, layout=layout)
+            logits = graph.forward(
+                network, self.images, training=False, layout=layout, rounding=rounding
+            )
             self.probabilities = functional.softmax(logits)
         if device == "cpu":
             graph.use_onednn(self.graph)
