@@ -41,10 +41,10 @@ def export(folder: Path, name: str = "resnet50", width: float = 0.25, blocks=Non
     state["classifier.weight"] *= np.float32(0.1)  # probabilities that are not all 0 or 1
     state, _ = prune.prune(state, sparse_layers(network), "mask_1d")
     exporting.export(network, state, SIZE, folder)
-    limits = calibration.calibrate(folder, lambda: [images(16)], "minmax", 100, 1)
+    limits, layers = calibration.calibrate(folder, lambda: [images(16)], "minmax", 100, 1)
     hash_ = files.sha256(folder / ONNX)
     calibration.write(
-        folder / CALIBRATION, calibration.Calibration(limits, "minmax", 16, "x", hash_)
+        folder / CALIBRATION, calibration.Calibration(limits, "minmax", 16, "x", hash_, layers)
     )
     onnx_graph.write(folder / QUANTIZED, quantise(folder))
     return folder

@@ -28,7 +28,7 @@ def rows(folder):
     return table.drop(columns=["img_s", "data_time_s", "compute_time_s"]).to_csv(index=False)
 
 
-def started(prepared, out, *changes):
+def started(prepared, out, *changes, extra=()):
     """A training in the background, returned as soon as it has written a checkpoint."""
     command = [
         sys.executable,
@@ -36,7 +36,7 @@ def started(prepared, out, *changes):
         "--config",
         json.dumps(merged(TINY, *changes)),
     ]
-    command += ["--data", str(prepared), "--out", str(out)]
+    command += ["--data", str(prepared), "--out", str(out), *map(str, extra)]
     job = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     while not list(out.glob("checkpoints/step*.npz")) and job.poll() is None:
         time.sleep(0.005)

@@ -53,6 +53,7 @@ def test_the_keys_that_take_text_are_known():
         "hardware.container": False,
         "sparsity.include": True,
         "sparsity.exclude": True,
+        "quantization.exclude": True,
     }
 
 

@@ -76,11 +76,14 @@ def test_sparsity_page_has_every_algorithm():
 def test_rules_and_programs_share_their_names():
     programs = {path.stem for path in SCRIPTS.glob("*.py")}
     trainings = {"train_dense", "train_sparse", "train_control"}
-    assert {("train" if rule in trainings else rule) for rule in RULES} == programs - {
+    trainings |= {"train_qat_dense", "train_qat_sparse"}
+    same = {**dict.fromkeys(trainings, "train"), "check_int8": "check"}
+    same["benchmark_int8"] = "benchmark"
+    assert {same.get(rule, rule) for rule in RULES} == programs - {
         *("check_config", "doctor"),
         *(command.PROGRAM_OF.get(name, name) for name in set(command.COMMANDS) - {"check"}),
     }
-    assert programs == set(stages.STAGES) - {"build_for_batches", "train_sparse"}
+    assert programs == set(stages.STAGES) - {"build_for_batches", "train_sparse", "train_qat"}
 
 
 def test_rules_that_the_slurm_page_and_profile_name_exist():
@@ -131,7 +134,9 @@ def test_results_page_has_the_demos_whole_table():
     known = [model.name for model in models.of_run(demo)]
     pattern = rf"^\| ({'|'.join(known)}) \|"
     rows = re.findall(pattern, (ROOT / "docs" / "results.md").read_text(), re.M)
-    cases = backends.cases(demo.deploy.backends, demo.deploy.precisions)
+    # As on a processor that computes in int8, whatever this one does.
+    assert demo.deploy.precisions == "auto"
+    cases = backends.cases(demo.deploy.backends, ["fp32", "int8"])
     assert len(rows) == len(known) * len(cases) * (1 + len(demo.benchmark.batch_sizes))
 
 

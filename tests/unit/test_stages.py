@@ -13,7 +13,7 @@ import pytest
 
 # These see the whole configuration.
 ALWAYS = {"check_config", "doctor", "record_provenance"}
-TRAIN = {"train", "train_sparse"}
+TRAIN = {"train", "train_sparse", "train_qat"}
 INPUT = {
     *TRAIN,
     *("import_dense", "export", "reference", "evaluate", "benchmark"),
@@ -100,6 +100,10 @@ KEYS = {
     "quantization.images": (7, {"calibrate"}),
     "quantization.algorithm": ("mse", {"calibrate"}),
     "quantization.percentile": (99, {"calibrate"}),
+    "quantization.method": ("qat", {"list_models"}),
+    "quantization.qat_epochs": (3, {"train_qat"}),
+    "quantization.qat_learning_rate": (0.1, {"train_qat"}),
+    "quantization.qat_ranges": ("average", {"train_qat"}),
     "quantization.exclude": (["stem.*"], {"quantize"}),
     "deploy.backends": (["paddle"], DEPLOYED),
     "deploy.precisions": (["fp32", "bf16"], DEPLOYED),
@@ -139,8 +143,10 @@ def test_the_table_knows_every_key():
 def test_changed_key_is_seen_by_exactly_its_stages(key):
     value, expected = KEYS[key]
     section, _, name = key.partition(".")
-    # A frozen stem needs weights, whatever they are.
-    start = {"train": {"init": "w.pdparams"}} if key == "train.freeze_stem" else {}
+    start = {  # what some values need
+        "train.freeze_stem": {"train": {"init": "w.pdparams"}},
+        "quantization.method": {"deploy": {"precisions": ["int8"]}},
+    }.get(key, {})
     before = config.validated(start)
     given = {section: {name: value, **start.get(section, {})}} if name else {section: value}
     after = config.validated({**start, **given})
@@ -151,7 +157,7 @@ def test_changed_key_is_seen_by_exactly_its_stages(key):
 
 # Programs that no rule runs: nothing depends on their hash.
 USERS = {"check_config", "doctor", "predict", "evaluate_folder", "compare_runs", "verify"}
-TRAINING = {"train", "train_sparse"}
+TRAINING = {"train", "train_sparse", "train_qat"}
 INFERENCE = {*TRAINING, "import_dense", "permute", "reference", "export"}
 MODULES = {
     # plumbing, which does not affect results
@@ -173,6 +179,7 @@ MODULES = {
     "stages": set(),
     # what affects results
     "train.board": set(),
+    "train.qat": TRAINING,
     "train.best": TRAINING,
     "train.balance": TRAINING,
     "train.mixing": TRAINING,
@@ -203,7 +210,7 @@ MODULES = {
     "sparse.permute": {"permute"},
     "sparse.check": {"build", "check", "evaluate", "benchmark", "release"},
     "quantization.calibration": {"calibrate", "quantize"},
-    "quantization.ranges": {"calibrate", "quantize", "reference_int8", "release"},
+    "quantization.qat_ranges": {"calibrate", "quantize", "reference_int8", "release"},
     "quantization.forms": {"quantize", "release"},
     "quantization.lint": {"check"},
     "quantization.observe": {"calibrate", "quantize", "reference_int8"},

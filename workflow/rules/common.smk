@@ -50,6 +50,11 @@ try:
     )
     CASES = backends.cases(CONFIG.deploy.backends, CONFIG.deploy.precisions)
     configuration.require_files(CONFIG)
+    if CONFIG.quantization.method == "qat" and backends.INT8 not in dict(map(reversed, CASES)):
+        raise TwoFourError(
+            "quantization.method is qat, but this machine's processor does not compute in int8, so "
+            "that deploy.precisions: auto leaves it out; list int8, or set the method to ptq"
+        )
 except TwoFourError as error:
     raise WorkflowError(f"configuration: {error}")
 
@@ -82,8 +87,13 @@ SEED = "{seed}" if len(SEEDS) > 1 else ""  # in paths; a single one needs no wil
 MODELS = models.of_run(CONFIG)
 NAMES = [model.name for model in MODELS]
 MEASURED = [model.name for model in models.of_first_seed(MODELS)]  # for speed
+LEARNT = [model.name for model in MODELS if model.kind == models.QAT]  # they exist in int8 alone
 TRAININGS = [model.name for model in MODELS if model.made == models.TRAINING]
 CASE_NAMES = [f"{backend}-{precision}" for backend, precision in CASES]
+CHECKED = f"{RESULTS}/deploy/{{model}}/{artifacts.CHECK}"
+CALIBRATION = f"{RESULTS}/deploy/{{model}}/{artifacts.CALIBRATION}"
+QUANTIZED_CHECKED = f"{RESULTS}/deploy/{{model}}/{artifacts.QUANTIZED_CHECK}"
+QUANTIZED = f"{RESULTS}/deploy/{{model}}/{artifacts.QUANTIZED}"
 WITH_INT8 = any(precision == backends.INT8 for _, precision in CASES)
 # Whose sparsity.json says which layers of a model must be sparse; None for a dense one.
 PROMISES = {model.name: model.promise for model in MODELS}
@@ -149,6 +159,31 @@ def floating(wildcards):
     if not is_int8(wildcards) or (wildcards.backend, "fp32") not in CASES:
         return []
     return path_of(artifacts.BUILT, f"{wildcards.backend}-fp32").format(model=MEASURED[0])
+
+
+def in_cases(artifact, among=MODELS, **fields):
+    """The paths of an artifact for each of the models ``among`` in each case in which they are used."""
+    return [
+        path
+        for backend, precision in CASES
+        for path in expand(
+            path_of(artifact, f"{backend}-{precision}"),
+            model=[model.name for model in models.in_case(among, precision)],
+            **fields,
+        )
+    ]
+
+
+def measured(wildcards):
+    """Names of the models that are measured side by side in a case."""
+    first = models.of_first_seed(MODELS)
+    return [model.name for model in models.in_case(first, wildcards.precision)]
+
+
+def parent(wildcards):
+    """The model whose training graph in fp32 a model is compared with: itself, or a twin's parent."""
+    model = models.by_name(MODELS)[wildcards.model]
+    return model.parent if model.kind == models.QAT else model.name
 
 
 def end_with_verdict(wildcards):

@@ -8,7 +8,10 @@ SPARSITY = {
 }
 
 # Image by image, in the first of the backends.
-PREDICTED = expand(path_of(artifacts.PREDICTIONS, CASE_NAMES[0]), model=NAMES)
+PREDICTED = expand(
+    path_of(artifacts.PREDICTIONS, CASE_NAMES[0]),
+    model=[model.name for model in models.in_case(MODELS, CASES[0][1])],
+)
 
 
 rule list_models:
@@ -31,18 +34,18 @@ rule compare:
         dataset=dataset,
         models=TABLE_OF_MODELS,
         lists=[*LISTS.values()],
-        evaluations=expand(
-            [path_of(artifacts.EVALUATION, "{case}"), path_of(artifacts.PREDICTIONS, "{case}")],
-            model=NAMES,
-            case=CASE_NAMES,
-        ),
-        speeds=expand(
-            path_of(artifacts.SPEED, "{case}"),
-            model=MEASURED,
-            case=CASE_NAMES,
+        evaluations=in_cases(artifacts.EVALUATION),
+        predictions=in_cases(artifacts.PREDICTIONS),
+        speeds=in_cases(
+            artifacts.SPEED,
+            models.of_first_seed(MODELS),
             batch_size=CONFIG.benchmark.batch_sizes,
         ),
-        references=expand(path_of(artifacts.REFERENCE), model=NAMES) if WITH_INT8 else [],
+        references=(
+            [path_of(artifacts.REFERENCE).format(model=n) for n in NAMES if n not in LEARNT]
+            if WITH_INT8
+            else []
+        ),
         weights=[f"{RESULTS}/{name}/{artifacts.WEIGHTS}" for name in NAMES],
         sparsity=SPARSITY[PRUNED],
     output:
@@ -80,7 +83,7 @@ use rule compare as plot with:
         table=COMPARISON,
         metrics=[f"{RESULTS}/{name}/{artifacts.METRICS}" for name in TRAININGS],
         sparsity=[*SPARSITY[PRUNED], *SPARSITY[SPARSE]],
-        builds=expand(path_of(artifacts.BUILT, "{case}"), model=NAMES, case=CASE_NAMES),
+        builds=in_cases(artifacts.BUILT),
         lists=[*LISTS.values()],
         predictions=PREDICTED,
     output:

@@ -1,10 +1,6 @@
 # weights → deployable files → what a backend makes of them
 
 EXPORTED = {key: f"{RESULTS}/deploy/{{model}}/{name}" for key, name in artifacts.EXPORTED.items()}
-CHECKED = f"{RESULTS}/deploy/{{model}}/{artifacts.CHECK}"
-CALIBRATION = f"{RESULTS}/deploy/{{model}}/{artifacts.CALIBRATION}"
-QUANTIZED_CHECKED = f"{RESULTS}/deploy/{{model}}/{artifacts.QUANTIZED_CHECK}"
-QUANTIZED = f"{RESULTS}/deploy/{{model}}/{artifacts.QUANTIZED}"
 BUILT = path_of(artifacts.BUILT)
 
 
@@ -36,6 +32,10 @@ rule calibrate:
     input:
         **DATASET,
         onnx=EXPORTED["onnx"],
+        # What a twin has learnt in training stands.
+        ranges=lambda wildcards: (
+            f"{RESULTS}/{wildcards.model}/{artifacts.RANGES}" if wildcards.model in LEARNT else []
+        ),
     output:
         calibration=CALIBRATION,
     log:
@@ -52,9 +52,10 @@ rule calibrate:
         code=code("calibrate"),
         data=subpath(input.train, parent=True),
         model=subpath(input.onnx, parent=True),
+        ranges=lambda wildcards, input: ["--ranges", input.ranges] if input.ranges else [],
     shell:
         'exec sh "$TWOFOUR" calibrate --config {params.config:q} --data {params.data:q}'
-        " --model {params.model:q} --out {output.calibration:q} --log {log:q}"
+        " --model {params.model:q} {params.ranges:q} --out {output.calibration:q} --log {log:q}"
 
 
 rule quantize:

@@ -55,7 +55,7 @@ rule evaluate:
     input:
         **DATASET,
         build=BUILT,
-        reference=path_of(artifacts.REFERENCE),
+        reference=lambda wildcards: path_of(artifacts.REFERENCE).format(model=parent(wildcards)),
         quantized=lambda wildcards: (
             path_of(artifacts.QUANTIZED_REFERENCE) if is_int8(wildcards) else []
         ),
@@ -91,14 +91,20 @@ rule evaluate:
 rule benchmark:
     input:
         **DATASET,
-        builds=expand(BUILT, model=MEASURED, allow_missing=True),
+        builds=lambda wildcards: expand(BUILT, model=measured(wildcards), allow_missing=True),
         floating=lambda wildcards: floating(wildcards),
     output:
-        speeds=expand(path_of(artifacts.SPEED), model=MEASURED, allow_missing=True),
+        speeds=expand(
+            path_of(artifacts.SPEED),
+            model=[name for name in MEASURED if name not in LEARNT],
+            allow_missing=True,
+        ),
     log:
         f"{LOGS}/benchmark.{{backend}}-{{precision}}.bs{{batch_size}}.log",
     benchmark:
         f"{LOGS}/benchmark.{{backend}}-{{precision}}.bs{{batch_size}}.tsv"
+    wildcard_constraints:
+        precision="|".join({p for _, p in CASES if not LEARNT or p != backends.INT8}) or "(?!)",
     conda:
         COMPUTE_CONDA
     container:
@@ -119,3 +125,16 @@ rule benchmark:
         'exec sh "$TWOFOUR" --gpu benchmark --config {params.config:q} --data {params.data:q}'
         " --model {params.models:q} --build {params.builds:q} {params.floating:q}"
         " --batch-size {wildcards.batch_size} --out {output.speeds:q} --log {log:q}"
+
+
+if LEARNT:
+
+    use rule benchmark as benchmark_int8 with:
+        output:
+            speeds=expand(
+                path_of(artifacts.SPEED),
+                model=MEASURED,
+                allow_missing=True,
+            ),
+        wildcard_constraints:
+            precision=backends.INT8,

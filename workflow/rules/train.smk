@@ -38,11 +38,11 @@ rule train_sparse:
         data=subpath(input.train, parent=True),
         start=subpath(input.start, parent=True),
         option="--start",
-        teacher=lambda wildcards, input: ["--teacher", input.teacher] if input.teacher else [],
+        also=lambda wildcards, input: ["--teacher", input.teacher] if input.teacher else [],
         out=subpath(output.weights, parent=True),
     shell:
         'exec sh "$TWOFOUR" --gpu train --config {params.config:q} --data {params.data:q}'
-        " --out {params.out:q} {params.option} {params.start:q} {params.teacher:q} --log {log:q}"
+        " --out {params.out:q} {params.option} {params.start:q} {params.also:q} --log {log:q}"
 
 
 if CONFIG.dense.weights is None:
@@ -64,7 +64,7 @@ if CONFIG.dense.weights is None:
             data=subpath(input.train, parent=True),
             start=[],  # a dense training has no pruned network to start from
             option="",
-            teacher=[],
+            also=[],
             out=subpath(output.weights, parent=True),
 
 else:
@@ -123,5 +123,60 @@ if CONFIG.dense.control:
             data=subpath(input.train, parent=True),
             start=lambda wildcards, input: input.start,
             option="--more",
-            teacher=[],
+            also=[],
+            out=subpath(output.weights, parent=True),
+
+
+if LEARNT:
+
+    # Twins of the dense and the sparse networks, which learn to be rounded.
+    use rule train_sparse as train_qat_dense with:
+        input:
+            **DATASET,
+            start=DENSE_NETWORK["weights"],
+            calibration=CALIBRATION.format(model=f"{SEED}{DENSE}"),
+        output:
+            weights=f"{RESULTS}/{SEED}{DENSE}{models.LEARNT}/{artifacts.WEIGHTS}",
+            metrics=f"{RESULTS}/{SEED}{DENSE}{models.LEARNT}/{artifacts.METRICS}",
+            summary=f"{RESULTS}/{SEED}{DENSE}{models.LEARNT}/{artifacts.TRAINING}",
+            seen=f"{RESULTS}/{SEED}{DENSE}{models.LEARNT}/{artifacts.SEEN}",
+            ranges=f"{RESULTS}/{SEED}{DENSE}{models.LEARNT}/{artifacts.RANGES}",
+        log:
+            f"{LOGS}/{SEED}train_qat_dense.log",
+        benchmark:
+            f"{LOGS}/{SEED}train_qat_dense.tsv"
+        params:
+            config=seeded("train_qat"),
+            code=code("train"),
+            data=subpath(input.train, parent=True),
+            start=lambda wildcards, input: input.start,
+            option="--more",
+            also=lambda wildcards, input: ["--calibration", input.calibration],
+            out=subpath(output.weights, parent=True),
+
+    use rule train_qat_dense as train_qat_sparse with:
+        input:
+            **DATASET,
+            start=rules.train_sparse.output.weights,
+            masks=rules.train_sparse.input.masks,
+            calibration=CALIBRATION.format(model=f"{SEED}{SPARSE}{{algorithm}}"),
+        output:
+            weights=f"{RESULTS}/{SEED}{SPARSE}{models.LEARNT}{{algorithm}}/{artifacts.WEIGHTS}",
+            metrics=f"{RESULTS}/{SEED}{SPARSE}{models.LEARNT}{{algorithm}}/{artifacts.METRICS}",
+            summary=f"{RESULTS}/{SEED}{SPARSE}{models.LEARNT}{{algorithm}}/{artifacts.TRAINING}",
+            seen=f"{RESULTS}/{SEED}{SPARSE}{models.LEARNT}{{algorithm}}/{artifacts.SEEN}",
+            ranges=f"{RESULTS}/{SEED}{SPARSE}{models.LEARNT}{{algorithm}}/{artifacts.RANGES}",
+        log:
+            f"{LOGS}/{SEED}train_qat_sparse{{algorithm}}.log",
+        benchmark:
+            f"{LOGS}/{SEED}train_qat_sparse{{algorithm}}.tsv"
+        params:
+            config=seeded("train_qat"),
+            code=code("train"),
+            data=subpath(input.train, parent=True),
+            start=lambda wildcards, input: input.start,
+            option="--more",
+            also=lambda wildcards, input: [
+                *("--calibration", input.calibration, "--masks", input.masks)
+            ],
             out=subpath(output.weights, parent=True),

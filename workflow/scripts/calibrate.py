@@ -13,7 +13,7 @@ from twofour.system import cli, files
 def main(options) -> None:
     from twofour import stages
     from twofour.data import lists, loader
-    from twofour.quantization import calibration
+    from twofour.quantization import calibration, fake
     from twofour.system import libraries, progress
     from twofour.system.settings import Hardware
 
@@ -36,13 +36,16 @@ def main(options) -> None:
                 yield batch
                 bar.update()
 
-    limits = calibration.calibrate(
-        model, batches, chosen.algorithm, chosen.percentile, machine.threads
+    limits, layers = calibration.calibrate(
+        model,
+        batches,
+        chosen.algorithm,
+        chosen.percentile,
+        machine.threads,
+        fake.read(options.ranges) if options.ranges else None,
     )
-    count = len(images.paths)
-    found = calibration.Calibration(
-        limits, chosen.algorithm, count, dataset.content, files.sha256(model / ONNX)
-    )
+    count, onnx = len(images.paths), files.sha256(model / ONNX)
+    found = calibration.Calibration(limits, chosen.algorithm, count, dataset.content, onnx, layers)
     calibration.write(options.out, found)
     cli.log.info("ranges of %d activations by %s, %d images", len(limits), chosen.algorithm, count)
 
@@ -52,6 +55,9 @@ def arguments(parser) -> None:
         "--data", required=True, metavar="DIR", help="the dataset stage's artifacts"
     )
     parser.add_argument("--model", required=True, metavar="DIR", help="the exported model")
+    parser.add_argument(
+        "--ranges", metavar="FILE", help="ranges.json of a quantisation-aware training, which stand"
+    )
     parser.add_argument("--out", required=True, metavar="FILE", help="JSON file to write")
 
 

@@ -28,7 +28,8 @@ def main(options) -> None:
     known = models.read(results / MODELS)
     cases = backends.cases(settings.deploy.backends, settings.deploy.precisions)
     table = compare.build(results, known, cases, settings.benchmark.batch_sizes)
-    judged = classes.read(results, known, "-".join(cases[0]))  # of all seeds
+    here = models.in_case(known, cases[0][1])
+    judged = classes.read(results, here, "-".join(cases[0]))  # of all seeds
     tables = {
         COMPARISON: table.frame,
         CLASS_TABLE: classes.table(judged),

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Train a network: dense from random or given weights, or sparse from pruned ones with their masks.
+"""Train a network: dense from random or given weights, sparse from pruned ones with their masks, or
+quantisation-aware from trained ones.
 
 When run again after an interruption, it resumes from its last checkpoint, in OUT/checkpoints, and
 reaches the same result. With hardware.gpus (or cpu_processes on CPUs) above 1 it starts that many
@@ -17,7 +18,7 @@ def main(options) -> int | None:
     from twofour import stages
     from twofour.train import run
 
-    stage = "train_sparse" if options.start else "train"
+    stage = "train_sparse" if options.start else "train_qat" if options.calibration else "train"
     return run.run(stages.load(options.config, stage), options, Path(__file__))
 
 
@@ -30,8 +31,14 @@ def arguments(parser) -> None:
         "--start", metavar="DIR", help="the pruning stage's artifacts; makes the training sparse"
     )
     parser.add_argument(
-        "--more", metavar="FILE", help="dense model.pdparams: train it on, to compare with"
+        "--more", metavar="FILE", help="model.pdparams of a network to be trained on"
     )
+    parser.add_argument(
+        "--calibration",
+        metavar="FILE",
+        help="its calibration.json: it learns to be rounded (quantisation-aware training)",
+    )
+    parser.add_argument("--masks", metavar="FILE", help="masks.npz, which it keeps meanwhile")
     parser.add_argument(
         "--teacher",
         metavar="FILE",

@@ -28,7 +28,7 @@ def test_what_decides_the_bits_of_a_training():
         *("train.loop", "train.plan", "train.state", "train.feeder", "train.updater"),
         *("train.training_graph", "train.amp", "train.recipe", "train.parallel"),
         *("train.validation", "train.metrics", "train.outcome"),
-        *("train.balance", "train.best", "train.mixing"),
+        *("train.balance", "train.best", "train.mixing", "train.qat", "quantization.fake"),
         *("network.architecture", "network.graph", "network.inference", "network.scope"),
         *("network.foreign", "network.foreign.formats", "network.foreign.names"),
         *("network.weights", "data.lists", "data.loader", "data.batches"),

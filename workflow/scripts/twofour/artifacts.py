@@ -27,6 +27,7 @@ IMAGENET = "imagenet.json"
 WEIGHTS = "model.pdparams"
 LAST_WEIGHTS = "last.pdparams"  # of the last epoch, where the best one is kept
 METRICS = "metrics.csv"
+RANGES = "ranges.json"  # of rounded activations, as learnt
 TRAINING = "train.json"
 SEEN = "seen.npy"  # digests of the images it was trained on
 TENSORBOARD = "tensorboard"  # a folder of event files, not an output either

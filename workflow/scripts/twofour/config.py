@@ -295,6 +295,15 @@ def _check_patterns(config: Config) -> None:
         patterns.require(patterned, network.weights, name, network.name)
 
 
+def _check_quantization(config: Config) -> None:
+    precisions = config.deploy.precisions
+    if config.quantization.method == "qat" and "int8" not in precisions and precisions != "auto":
+        raise TwoFourError(
+            "quantization.method is qat, but deploy.precisions does not list int8, for which such "
+            "trainings are; add it, or set the method to ptq"
+        )
+
+
 def _check_train_size(config: Config) -> None:
     sizes = config.data.train_size
     if not isinstance(sizes, list):
@@ -319,6 +328,7 @@ _CONSISTENCY = (
     _check_start,
     _check_training,
     _check_patterns,
+    _check_quantization,
 )
 
 

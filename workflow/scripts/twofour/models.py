@@ -17,16 +17,21 @@ from typing import Any
 from .system import files
 from .system.errors import TwoFourError
 
-DENSE, CONTROL, PRUNED, SPARSE = "dense", "control", "pruned", "sparse"  # kinds of models
+# Kinds of models
+DENSE, CONTROL, PRUNED, SPARSE, QAT = "dense", "control", "pruned", "sparse", "qat"
 MORE = "dense_more"  # the name of the control
+LEARNT = "_qat"  # what follows the name of a model in that of its twin that learnt to be rounded
+ROUNDED = "int8"  # the only precision of those twins
 _HEAD = re.compile(r"seed\d+/")
 PLAIN = "mask_1d"  # the algorithm whose models have plain names
 TRAINING, PRUNING, GIVEN = "training", "pruning", "given"  # how models are made
 _CONTROL = "the dense network, trained on for as many epochs as the sparse one"
 _DISTILLED = "retrained to match the probabilities of the dense model, too (distillation)"
+_QAT = "the {} network, trained on while its weights and activations are rounded"
 _BEST = "the epoch that is best on the validation images, so that its accuracy is a little too high"
 # Okabe and Ito's colours, which people with any kind of colour vision can tell apart.
 COLOURS = {DENSE: "#0072B2", CONTROL: "#56B4E9", PRUNED: "#999999", SPARSE: "#D55E00"}
+_TWINS = {DENSE: "#009E73", SPARSE: "#CC79A7"}
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,15 @@ class Model:
         found = _HEAD.match(self.name)
         return found[0] if found else ""
 
+    def measured_in(self, precision: str) -> bool:
+        """Whether it is evaluated and measured in ``precision``."""
+        return self.kind != QAT or precision == ROUNDED
+
+    @property
+    def twin_of_sparse(self) -> bool:
+        """Whether it is the quantisation-aware twin of a sparse network."""
+        return self.kind == QAT and self.promise is not None
+
     @property
     def distilled(self) -> bool:
         """Whether it also learnt from the dense model."""
@@ -83,12 +97,14 @@ def table(
     best_epoch: bool = False,
     control: bool = False,
     seeds: Sequence[int] = (1,),
+    qat: bool = False,
 ) -> list[Model]:
     """All models of a run, parents first, seed by seed.
 
     By ``sparsity.algorithm``, ``dense.weights``, and whether the sparse networks also learn from
-    the dense one (``train.distill``), the best epoch is kept (``train.keep``), and the dense
-    network is trained on for as long as the sparse one (``dense.control``).
+    the dense one (``train.distill``), the best epoch is kept (``train.keep``), the dense
+    network is trained on for as long as the sparse one (``dense.control``), and dense and sparse
+    networks have twins that learn to be rounded (``quantization.method``).
     """
     made, file, note = TRAINING, None, _BEST if best_epoch else ""
     if dense is not None:
@@ -115,7 +131,20 @@ def table(
                     sparse, pruned, SPARSE, TRAINING, branch, colour, pruned, note=notes, seed=seed
                 ),
             ]
+        for kind, suffix in [(DENSE, ""), *((SPARSE, s) for s in several)] if qat else ():
+            branch = several[suffix] if kind == SPARSE and len(several) > 1 else ""
+            twin, parent = head + kind + LEARNT + suffix, head + kind + suffix
+            promise = head + PRUNED + suffix if kind == SPARSE else None
+            note, colour = _QAT.format(kind), _TWINS[kind]
+            rows.append(
+                Model(twin, parent, QAT, TRAINING, branch, colour, promise, note=note, seed=seed)
+            )
     return rows
+
+
+def in_case(models: Iterable[Model], precision: str) -> list[Model]:
+    """Those of ``models`` that are evaluated and measured in ``precision``."""
+    return [model for model in models if model.measured_in(precision)]
 
 
 def of_first_seed(models: Iterable[Model]) -> list[Model]:
@@ -138,6 +167,7 @@ def of_run(settings: Any) -> list[Model]:
         best_epoch=train.keep == "best",
         control=settings.dense.control,
         seeds=seeds(settings.seed),
+        qat=settings.quantization.method == "qat",
     )
 
 

@@ -62,6 +62,13 @@ STAGES: dict[str, Stage] = {
     "prepare_dataset": Stage(FILE_LISTS),
     "train": Stage(TRAINING, code=(train.ROOT,)),
     "train_sparse": Stage((*TRAINING, *DISTILLATION), code=(train.ROOT,)),
+    "train_qat": Stage(
+        (
+            *TRAINING,
+            *(f"quantization.{name}" for name in ("qat_epochs", "qat_learning_rate", "qat_ranges")),
+        ),
+        code=(train.ROOT,),
+    ),
     "import_dense": Stage(
         ("model", "dense.weights", *PICTURES, *LOADING, "evaluation.batch_size", *MACHINE)
     ),
@@ -97,7 +104,12 @@ STAGES: dict[str, Stage] = {
             *("benchmark.warmup", "benchmark.steps", *MACHINE),
         )
     ),
-    "list_models": Stage(("seed", "sparsity.algorithm", "dense", "train.keep", "train.distill")),
+    "list_models": Stage(
+        (
+            *("seed", "sparsity.algorithm", "dense", "train.keep", "train.distill"),
+            "quantization.method",
+        )
+    ),
     "compare": Stage(("deploy", "benchmark.batch_sizes")),
     "plot": Stage(("deploy",)),
     "record_provenance": Stage(EVERYTHING),

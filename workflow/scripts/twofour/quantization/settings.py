@@ -32,6 +32,31 @@ class Quantization(Section):
         minimum=50,
         maximum=100,
     )
+    method: str = key(
+        "ptq",
+        "ptq rounds the trained networks as they are; qat also trains twins of the dense and the "
+        "sparse network that learn to be rounded (quantisation-aware training), which networks "
+        "need that lose much by rounding (it takes two more trainings of quantization.qat_epochs)",
+        schema={"enum": ["ptq", "qat"]},
+    )
+    qat_epochs: int = key(
+        10,
+        "passes over the training images, for each quantisation-aware training",
+        minimum=1,
+        maximum=10000,
+    )
+    qat_learning_rate: float = key(
+        0.001,
+        "its peak learning rate per 256 images of a step, from which it falls to 0 by a cosine",
+        exclusiveMinimum=0,
+        maximum=100,
+    )
+    qat_ranges: str = key(
+        "frozen",
+        "in that training the ranges of the activations are frozen at those of the calibration, or "
+        "follow a moving average of the largest magnitudes",
+        schema={"enum": ["frozen", "average"]},
+    )
     exclude: list[str] = key(
         [],
         "names of the weights whose layers stay in floating point; * ? and [abc] are wildcards",

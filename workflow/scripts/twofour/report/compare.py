@@ -21,7 +21,18 @@ from ..data import lists
 from ..data.lists import Dataset
 from ..deploy import predicted, reference
 from ..deploy.backends import INT8
-from ..models import CONTROL, DENSE, GIVEN, PRUNED, SPARSE, Model, of_first_seed, of_kind
+from ..models import (
+    CONTROL,
+    DENSE,
+    GIVEN,
+    PRUNED,
+    QAT,
+    SPARSE,
+    Model,
+    in_case,
+    of_first_seed,
+    of_kind,
+)
 from ..network import weights
 from ..sparse import pattern
 from ..system.errors import TwoFourError
@@ -99,12 +110,13 @@ def build(
     rows: list[dict] = []
     floating: dict[str, np.ndarray] = {}
     if any(precision == INT8 for _, precision in cases):
-        floating = {m.name: _right_in_float(results, m.name, dataset) for m in models}
+        plain = [m for m in models if m.kind != QAT]
+        floating = {m.name: _right_in_float(results, m.name, dataset) for m in plain}
     for backend, precision in cases:
-        case = f"{backend}-{precision}"
-        right = {m.name: _right(results, m.name, case, dataset) for m in models}
+        case, here = f"{backend}-{precision}", in_case(models, precision)
+        right = {m.name: _right(results, m.name, case, dataset) for m in here}
         known = {}
-        for model in models:
+        for model in here:
             accuracy = read_json(results / EVALUATION.format(model=model.name, case=case))
             against = _other(model, models)
             known[model] = {
@@ -112,14 +124,15 @@ def build(
                 **_accuracy_differences(right[against], right[model.name], against),
             }
             if precision == INT8:
-                quantised = statistics.difference(floating[model.name], right[model.name])
+                same = model.parent if model.kind == QAT and model.parent else model.name
+                quantised = statistics.difference(floating[same], right[model.name])
                 both = statistics.difference(floating[against], right[model.name])
                 known[model].update(
                     **_drop("int8_drop", quantised),
                     **_drop("both_drop", both),
                     same_as_fp32=100 * accuracy["training_graph"]["equal_predictions"],
                 )
-        first = of_first_seed(models)  # speed does not depend on the seed
+        first = of_first_seed(here)  # speed does not depend on the seed
         for batch_size in batch_sizes:
             speeds = {
                 model: read_json(
@@ -137,9 +150,10 @@ def build(
     frame["batch_size"] = frame["batch_size"].astype("Int64")
     frame["seed"] = frame["seed"].astype("Int64")
     kinds = {model.name: model.kind for model in models}
-    sparse, dense = (frame["model"].map(kinds) == kind for kind in (SPARSE, DENSE))
-    _correct(frame, "speedup_p", sparse)
-    _correct(frame, "fp32_speedup_p", sparse | dense)
+    sparse, dense, qat = (frame["model"].map(kinds) == kind for kind in (SPARSE, DENSE, QAT))
+    twins = qat & frame["model"].isin(model.name for model in models if model.twin_of_sparse)
+    _correct(frame, "speedup_p", sparse | twins)
+    _correct(frame, "fp32_speedup_p", sparse | dense | qat)
     return Table(frame[COLUMNS], models)
 
 
@@ -169,7 +183,8 @@ def _other(model: Model, models: Sequence[Model]) -> str:
     That is the control for retrained ones, which have trained as long, and else the dense model.
     """
     control = [other.name for other in of_kind(models, CONTROL) if other.head == model.head]
-    return control[0] if control and model.kind == SPARSE else model.head + DENSE
+    retrained = model.kind == SPARSE or model.twin_of_sparse
+    return control[0] if control and retrained else model.head + DENSE
 
 
 def _accuracy_differences(other: np.ndarray, this: np.ndarray, against: str) -> dict:

@@ -126,7 +126,8 @@ def square(table: Table) -> Grid | None:
     In the backend and at the batch size in which int8 is fastest.
     """
     frame = over_seeds(table).frame
-    wanted = frame[frame["model"].isin([*_names(table, DENSE), *_names(table, SPARSE)])]
+    plain = [*_names(table, DENSE), *_names(table, SPARSE)]
+    wanted = frame[frame["model"].isin(plain)]
     wanted = wanted[wanted["precision"].isin(["fp32", INT8])]
     rounded = wanted[wanted["precision"] == INT8]
     if not len(rounded):

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..deploy.backends import INT8
-from ..models import CONTROL, DENSE, GIVEN, SPARSE, Model, of_kind
+from ..models import CONTROL, DENSE, GIVEN, QAT, SPARSE, Model, of_kind
 from . import compare, statistics
 from .compare import CASE, Table
 
@@ -116,6 +116,7 @@ class Change:
 class Quantised:
     """A model in int8 in one backend: its top-1, and its ratios of img/s to dense fp32 ones.
 
+    It is the twin that learnt to be rounded, where there is one.
     ``alone`` is against the same model in fp32, ``both`` against the dense one (the control, if
     ``fair``) in fp32. ``ratios`` are (ratio, FASTER, SLOWER or LEVEL) for each batch size; there
     are none where fp32 was not measured.
@@ -196,8 +197,11 @@ def read(whole: Table) -> Outcome:
     seeds = len({model.seed for model in whole.models})
     (dense,) = of_kind(table.models, DENSE)
     sparse = of_kind(table.models, SPARSE)
-    speeds = [speed for model in sparse for speed in _speeds(table, model)]
-    quantised = [found for model in [dense, *sparse] for found in _quantised(table, model)]
+    twins = of_kind(table.models, QAT)
+    claims = [*sparse, *(model for model in twins if model.twin_of_sparse)]
+    speeds = [speed for model in claims for speed in _speeds(table, model)]
+    rounded = twins or [dense, *sparse]
+    quantised = [found for model in rounded for found in _quantised(table, model)]
     return Outcome(
         [cost for model in sparse for cost in _costs(table, model, seeds)],
         speeds,
@@ -206,7 +210,7 @@ def read(whole: Table) -> Outcome:
         dense.file if dense.made == GIVEN else None,
         len(sparse) > 1,
         quantised,
-        _choice(table, [dense, *sparse], speeds) if quantised else None,
+        _choice(table, [dense, *sparse, *twins], speeds) if quantised else None,
     )
 
 
@@ -252,7 +256,8 @@ def _choice(table: Table, models: Sequence[Model], speeds: Sequence[Speed]) -> C
     gains = {(s.model.name, s.case, s.batch_size) for s in speeds if s.finding == FASTER}
     cases = frame["backend"] + " " + frame["precision"]
     keys = list(zip(frame["model"], cases, frame["batch_size"]))
-    idle = np.array([name != DENSE and key not in gains for key in keys for name in key[:1]])
+    pruned = {model.name for model in models if model.promise is not None}
+    idle = np.array([key[0] in pruned and key not in gains for key in keys])
     fitting = frame[~bad.to_numpy() & ~idle]
     best = (fitting if len(fitting) else frame).sort_values("throughput_img_s").iloc[-1]
     return Choice(

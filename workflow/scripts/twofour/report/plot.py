@@ -15,7 +15,17 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, ScalarFormatter
 
 from ..artifacts import BUILT, COMPARISON, METRICS, PLOT, PLOTS, SPARSITY
 from ..deploy.sparsity_log import sparse_layers
-from ..models import COLOURS, DENSE, PRUNED, SPARSE, TRAINING, Model, of_first_seed, of_kind
+from ..models import (
+    COLOURS,
+    DENSE,
+    PRUNED,
+    SPARSE,
+    TRAINING,
+    Model,
+    in_case,
+    of_first_seed,
+    of_kind,
+)
 from ..system.files import atomic, read_json
 from . import classes, compare, statistics
 from .classes import Judged
@@ -48,7 +58,8 @@ def draw(results: Path, models: Sequence[Model], cases: Sequence[tuple[str, str]
     table = compare.over_seeds(whole)
     draw_tradeoff(table, paths["tradeoff"])
     draw_models(table, paths["models"])
-    draw_classes(classes.read(results, models, "-".join(cases[0])), models, paths["classes"])
+    here = in_case(models, cases[0][1])
+    draw_classes(classes.read(results, here, "-".join(cases[0])), here, paths["classes"])
     rows = {
         kind: {
             model.branch: read_json(results / model.name / SPARSITY)["layers"]
@@ -188,6 +199,7 @@ def draw_models(table: Table, path: Path) -> None:
 
 
 def _throughput(axes, rows: pd.DataFrame, looks: Mapping[str, Mapping]) -> None:
+    looks = {name: look for name, look in looks.items() if name in set(rows["model"])}
     step = 0.8 / len(looks)
     sizes = list(dict.fromkeys(rows["batch_size"]))
     for offset, (name, look) in enumerate(looks.items()):

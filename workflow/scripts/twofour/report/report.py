@@ -21,7 +21,7 @@ from ..artifacts import (
 )
 from ..data import findings
 from ..deploy import snippet
-from ..models import DENSE, PRUNED, SPARSE, Model, of_first_seed, of_kind
+from ..models import DENSE, PRUNED, SPARSE, Model, in_case, of_first_seed, of_kind
 from ..system import progress
 from ..system.files import read_json, read_text
 from ..train import seen
@@ -33,7 +33,7 @@ TEMPLATE = "report.html.j2"  # beside this module
 
 def render(results: Path, models: Sequence[Model], cases: Sequence[tuple[str, str]]) -> str:
     """The page of the run in folder ``results``, as HTML; ``cases`` are (backend, precision)."""
-    shown = of_first_seed(models)  # of several seeds, in pictures and lists
+    shown = in_case(of_first_seed(models), cases[0][1])  # in pictures and lists
     provenance = read_json(results / PROVENANCE)
     dataset = read_json(results / "dataset" / DATASET)
     dense = read_json(results / DENSE / TRAINING)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..models import DENSE
+from ..models import QAT
 from .outcome import (
     BETTER,
     EQUAL,
@@ -45,14 +45,15 @@ def _quantised_words(outcome: Outcome) -> list[str]:
     for one in outcome.quantised:
         if one.case != best:
             continue
-        if one.model.kind == DENSE:
+        if one.model.promise is None:
             what, change, other = "dense", one.alone, "in fp32"
         else:
             by = f" ({one.model.branch})" if outcome.several and one.model.branch else ""
             what, change = f"sparse{by}", one.both
             other = f"the dense one{' trained as long' if one.fair else ''} in fp32"
         parts.append(f"the {what} model has {one.top1:.2f} %, {_change_words(change, other)}")
-    first = f"In int8 ({best.split()[0]}) {'; '.join(parts)}."
+    how = ", learnt in training" if outcome.quantised[0].model.kind == QAT else ""
+    first = f"In int8 ({best.split()[0]}{how}) {'; '.join(parts)}."
     ratios = [ratio for one in outcome.quantised for ratio in one.ratios]
     return [first, _int8_speed_words(ratios)] if ratios else [first]
 
@@ -92,7 +93,9 @@ def _choice_words(outcome: Outcome) -> list[str]:
         return []
     one = outcome.choice
     backend, precision = one.case.split()
-    what = "dense" if one.model.kind == DENSE else "sparse"
+    what = "dense" if one.model.promise is None else "sparse"
+    if one.model.kind == QAT:
+        what = f"quantisation-aware {what}"
     by = f" ({one.model.branch})" if outcome.several and one.model.branch else ""
     return [
         f"To deploy here: the {what} model{by} in {precision} with {backend} ({one.top1:.2f} %, "

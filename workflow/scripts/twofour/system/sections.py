@@ -75,6 +75,13 @@ def as_dict(section: Section) -> dict[str, Any]:
     }
 
 
+def replaced(section: Any, **values: Any) -> Any:
+    """A copy of ``section`` that holds other ``values`` under some of its keys."""
+    result = object.__new__(type(section))
+    vars(result).update({**vars(section), **values})
+    return result
+
+
 def build(kind: type, values: Mapping[str, Any]) -> Any:
     """A section of this ``kind`` that holds ``values``, which fit its schema, and no other key."""
     section: Any = object.__new__(kind)

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..artifacts import LAST_WEIGHTS, METRICS, TRAINING, WEIGHTS
+from ..artifacts import LAST_WEIGHTS, METRICS, RANGES, TRAINING, WEIGHTS
 from ..network import weights
+from ..quantization import fake
 from ..sparse import pattern
 from ..system.files import atomic, write_json
 from . import amp, health, recipe
@@ -52,9 +53,12 @@ def write(state: State) -> dict[str, Any] | None:
     health.require_movement(movement, fastest, state.plan.train.warmup_epochs)
     summary = _summary(state, movement)
     write_metrics(state)
-    weights.save(state.out / WEIGHTS, final)
+    names = state.plan.network.state
+    weights.save(state.out / WEIGHTS, {name: final[name] for name in names})
+    if state.plan.rounding:
+        fake.write(state.out / RANGES, final)
     if state.best:
-        weights.save(state.out / LAST_WEIGHTS, last)
+        weights.save(state.out / LAST_WEIGHTS, {name: last[name] for name in names})
     else:
         (state.out / LAST_WEIGHTS).unlink(missing_ok=True)
     write_json(state.out / TRAINING, summary)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,6 +12,8 @@ import numpy as np
 from ..data.settings import Data
 from ..network.architecture import Architecture
 from ..network.settings import Model
+from ..quantization import fake
+from ..quantization.fake import Rounding
 from ..system.hardware import Machine
 from ..system.settings import Hardware
 from .parallel import Group
@@ -35,13 +38,30 @@ class Settings(Protocol):
 
 
 @dataclass(frozen=True)
+class Given:
+    """Files from which a training begins; all None for a dense one.
+
+    ``pruned`` is the folder of the pruning stage, ``teacher`` the file with the dense network of a
+    distillation, ``more`` that with a network to be trained on. With ``calibration``, that one
+    learns to be rounded, and keeps its ``masks``.
+    """
+
+    pruned: Path | None = None
+    teacher: Path | None = None
+    more: Path | None = None
+    masks: Path | None = None
+    calibration: Path | None = None
+
+
+@dataclass(frozen=True)
 class Start:
     """What a training starts from.
 
     ``weights`` by name, None for random ones; ``masks`` the 2:4 masks of a sparse training;
     ``identity`` what of this belongs in the fingerprint of a checkpoint; ``known`` how many
     validation images the weights have been trained on, None if there is no record of it;
-    ``teacher`` the weights of a dense network to learn from, too.
+    ``teacher`` the weights of a dense network to learn from, too; ``limits`` the ranges of the
+    activations of a network that is to learn its rounding, by the calibration.
     """
 
     weights: Mapping[str, np.ndarray] | None = None
@@ -49,6 +69,7 @@ class Start:
     identity: Mapping[str, Any] = field(default_factory=dict)
     known: int | None = 0
     teacher: Mapping[str, np.ndarray] | None = None
+    limits: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,7 +78,7 @@ class Plan:
 
     ``seed``, ``data``, ``model`` and ``train`` are of the configuration; ``precision`` is what the
     machine computes in (:func:`.precision.choose`); ``class_factors`` [classes] are on the losses
-    of the classes.
+    of the classes; ``rounding`` is what weights and activations are rounded to, if they are.
     """
 
     seed: int
@@ -69,6 +90,12 @@ class Plan:
     precision: str
     group: Group = field(default_factory=Group)
     class_factors: np.ndarray | None = None
+    rounding: Rounding | None = None
+
+    @property
+    def ranges(self) -> list[str]:
+        """The variables with the ranges of rounded activations."""
+        return fake.variables(fake.ranges(self.network), False) if self.rounding else []
 
     @property
     def layout(self) -> str:

@@ -10,24 +10,20 @@ from ..data import lists
 from ..network import architecture, graph
 from ..system import cli, codehash, libraries
 from ..system.hardware import Machine
-from . import ROOT, balance, begin, launch, loop, parallel, precision, seen
-from .plan import Plan, Settings
+from . import ROOT, balance, begin, launch, loop, parallel, precision, qat, seen
+from .plan import Given, Plan, Settings
 
 
 def train(
     settings: Settings,
     machine: Machine,
     data: Path,
-    pruned: Path | None,
     out: Path,
-    teacher: Path | None = None,
-    more: Path | None = None,
+    given: Given,
 ) -> dict[str, Any] | None:
-    """Train on the dataset in folder ``data`` into ``out``, from the network in ``pruned``.
+    """Train on the dataset in folder ``data`` into ``out``, from what is ``given``.
 
-    ``pruned`` is the folder of the pruning stage, None for a dense training; ``teacher`` the file
-    with the dense network of a distillation, ``more`` that with one to be trained on. Returns what
-    train.json holds in the first process, and None in the others.
+    Returns what train.json holds in the first process, and None in the others.
     """
     dataset = lists.read(data)
     labels = dataset.train.labels
@@ -35,8 +31,12 @@ def train(
     if settings.train.sampling == "balanced":
         dataset = replace(dataset, train=balance.balanced(dataset.train, settings.seed))
     network = architecture.resnet(settings.model, len(dataset.classes))
-    if pruned is not None:
-        start = begin.from_pruned(pruned, network, teacher)
+    pruned, more, rounding = given.pruned, given.more, None
+    if given.calibration is not None and more is not None:
+        start = qat.begin(more, given.masks, given.calibration, network, settings)
+        rounding = qat.rounding(settings)
+    elif pruned is not None:
+        start = begin.from_pruned(pruned, network, given.teacher)
     else:
         start = begin.from_weights(str(more) if more else settings.train.init, network)
     identity = {"code": codehash.digest(ROOT), "dataset": dataset.content, **start.identity}
@@ -51,7 +51,7 @@ def train(
         raise cli.Interrupted("stopped before the first step")
     group = parallel.connect(graph.place(machine.device, machine.gpu))
     sections = (settings.seed, settings.data, settings.model, settings.train)
-    plan = Plan(*sections, network, machine, chosen, group, factors)
+    plan = Plan(*sections, network, machine, chosen, group, factors, rounding)
     if group.rank == 0:
         seen.tell(known, len(images["val"]), began)
     summary = loop.train(plan, dataset, start, out)

@@ -13,19 +13,19 @@ from ..data.batches import steps_per_epoch
 from ..network import architecture
 from ..system import cli, files, libraries, lock, slurm
 from ..system.hardware import Machine
-from . import footprint, launch, precision
-from .plan import Settings
+from . import footprint, launch, precision, qat
+from .plan import Given, Settings
 
 
 def run(settings: Settings, options: Namespace, program: Path) -> int | None:
     """Train as the command line ``options`` of ``program`` say; if started again, resume.
 
-    ``options`` has data and out, the folders of the dataset and of the results, start, that of the
-    pruned network, or None for a dense training, teacher, the weights of a dense network to learn
-    from, or None, and more, those of one to be trained on, or None. Returns an exit status for a
-    part of a training on another node.
+    ``options`` has data and out, the folders of the dataset and of the results, and what
+    :class:`.plan.Given` names. Returns an exit status for a part of a training on another node.
     """
     machine = libraries.start(settings.hardware, training=True)
+    if options.calibration:
+        settings = qat.recipe(settings, machine)
     chosen = precision.choose(settings.train.precision, machine)  # an error is reported once
     out = Path(options.out)
     if launch.launched():
@@ -62,11 +62,9 @@ def _train(settings: Settings, options: Namespace, machine: Machine) -> None:
     """The training, or one process's part of it."""
     from . import process  # which loads DALI, so not before PaddlePaddle
 
-    start = Path(options.start) if options.start else None
-    teacher = Path(options.teacher) if options.teacher else None
-    more = Path(options.more) if options.more else None
-    data, out = Path(options.data), Path(options.out)
-    summary = process.train(settings, machine, data, start, out, teacher, more)
+    names = (options.start, options.teacher, options.more, options.masks, options.calibration)
+    given = Given(*(Path(name) if name else None for name in names))
+    summary = process.train(settings, machine, Path(options.data), Path(options.out), given)
     if summary is not None and summary["processes"] == 1:
         _report(summary)
 

@@ -14,6 +14,7 @@ import numpy as np
 from ..artifacts import CHECKPOINTS
 from ..data.lists import Dataset
 from ..network import graph, scope
+from ..quantization import fake
 from ..sparse import asp
 from ..system import sections
 from ..system.cli import log
@@ -145,13 +146,16 @@ class State:
     # --- weights ---
 
     def weights(self) -> dict[str, np.ndarray]:
-        """What is validated and saved: fp32, averaged if asked for, statistics of all processes."""
-        network = self.plan.network
-        names = list(network.state)
+        """What is validated and saved: fp32, averaged if asked for, statistics of all processes.
+
+        With the ranges of rounded activations, where there are any.
+        """
+        network, ranges = self.plan.network, self.plan.ranges
+        names = [*network.state, *ranges]
         stand_ins = self.graph.averages or self.graph.master
         held = scope.read(stand_ins.get(name, name) for name in names)
         state = dict(zip(names, held.values()))
-        statistics = {name: state[name] for name in network.statistics}
+        statistics = {name: state[name] for name in (*network.statistics, *ranges)}
         return {**state, **parallel.mean(statistics, self.plan.group)}
 
     def movement(self) -> float:
@@ -171,6 +175,9 @@ class State:
         master, averages = self.graph.master, self.graph.averages
         if start.weights is not None:
             scope.write(start.weights, self.place)
+            averaged = self.plan.rounding is not None and self.plan.rounding.average
+            ranges = fake.first_values(start.limits, averaged)
+            scope.write({n: np.full(1, v, np.float32) for n, v in ranges.items()}, self.place)
             frozen = training_graph.frozen(self.plan)
             masks = {n: m.astype(np.float32) for n, m in start.masks.items() if n not in frozen}
             scope.write({asp.mask_name(n): m for n, m in masks.items()}, self.place)

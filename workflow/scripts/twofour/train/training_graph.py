@@ -18,6 +18,7 @@ from paddle.nn import functional
 from ..network import graph
 from ..network.architecture import CLASSIFIER, CLASSIFIER_BIAS, NORM_PARTS, Architecture
 from ..network.graph import IMAGES
+from ..quantization import fake
 from ..sparse import asp
 from ..system import libraries
 from . import amp, mixing, parallel, precision
@@ -117,6 +118,8 @@ def build(
     tf32 = plan.machine.device == "gpu" and libraries.tf32_allowed()
     scale = mixed.get_loss_scaling().name if mixed and plan.precision != "amp_bf16" else None
     statistics = plan.network.statistics
+    averaged = plan.rounding is not None and plan.rounding.average
+    ranges = fake.variables(fake.ranges(plan.network), True) if averaged else []
     return TrainingGraph(
         main,
         partial,
@@ -124,7 +127,10 @@ def build(
         loss,
         scheduler,
         _state(main),
-        [*statistics, *(averages[n] for n in statistics if n in averages), LOSS_SUM, FINITE_STEPS],
+        [
+            *(*statistics, *ranges, LOSS_SUM, FINITE_STEPS),
+            *(averages[n] for n in statistics if n in averages),
+        ],
         amp.precision(main, [conv.weight for conv in plan.network.convs], tf32),
         master,
         averages,
@@ -145,7 +151,12 @@ def _forward(plan: Plan, taught: bool):
         images, share = _mixed(images, plan.layout)
     with amp.guard():
         logits = graph.forward(
-            plan.network, images, True, plan.layout, frozen_stem=plan.train.freeze_stem
+            plan.network,
+            images,
+            True,
+            plan.layout,
+            frozen_stem=plan.train.freeze_stem,
+            rounding=plan.rounding,
         )
         teacher = (
             graph.forward(plan.network, images, False, plan.layout, prefix=TEACHER)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -28,8 +29,15 @@ class Validation:
         images = pipeline(plan, training=False)
         self._loader = Loader(mine, images, orientations=turns) if mine else None
         machine = plan.machine
+        rounding = replace(plan.rounding, training=False) if plan.rounding else None
         self._infer = Inference(
-            plan.network, plan.data.image_size, machine.device, plan.layout, machine.gpu
+            plan.network,
+            plan.data.image_size,
+            machine.device,
+            plan.layout,
+            machine.gpu,
+            rounding,
+            plan.ranges,
         )
 
     def run(self, weights: Mapping[str, np.ndarray]) -> dict:
