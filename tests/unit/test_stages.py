@@ -210,7 +210,7 @@ MODULES = {
     "sparse.permute": {"permute"},
     "sparse.check": {"build", "check", "evaluate", "benchmark", "release"},
     "quantization.calibration": {"calibrate", "quantize"},
-    "quantization.qat_ranges": {"calibrate", "quantize", "reference_int8", "release"},
+    "quantization.ranges": {"calibrate", "quantize", "reference_int8", "release"},
     "quantization.forms": {"quantize", "release"},
     "quantization.lint": {"check"},
     "quantization.observe": {"calibrate", "quantize", "reference_int8"},
