@@ -230,10 +230,11 @@ _WIDTH = 79  # characters: a terminal has at least 80
 def terminal(table: Table, page: Path) -> str:
     """verdict.txt, what a run shows at its end: the verdict, a row for each model, the page's path.
 
-    The rows are those of the backend and batch size in which one of them is fastest.
+    The rows are those of the backend and batch size in which one of them is fastest, or in which
+    the one to deploy is.
     """
     found = outcome.read(table)
-    fastest = found.fastest
+    fastest = found.choice or found.fastest
     means = over_seeds(table)
     backend = fastest.case.split()[0]
     same = (means.frame["backend"] == backend) & (means.frame["batch_size"] == fastest.batch_size)
@@ -250,5 +251,5 @@ def terminal(table: Table, page: Path) -> str:
     told = [textwrap.fill(line, _WIDTH) for line in words.verdict(found)]
     below = [textwrap.fill(line, _WIDTH) for line in _model_notes(table)]
     case = backend if several else fastest.case
-    head = f"{case} at batch {fastest.batch_size}, the fastest:"
+    head = f"{case} at batch {fastest.batch_size}{'' if found.choice else ', the fastest'}:"
     return "\n".join(["", *told, "", head, *body, *below, "", f"Everything else: {page}", ""])
