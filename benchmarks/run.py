@@ -19,7 +19,7 @@ from pathlib import Path
 
 import turns
 
-ROWS = ("loader", "training", "infer", "masks", "dataset", "noop", "chain", "memory", "gpu")
+ROWS = ("loader", "training", "infer", "int8", "masks", "dataset", "noop", "chain", "memory", "gpu")
 RESULTS, README = turns.HERE / "results.json", turns.HERE / "README.md"
 BEGIN, END = "<!-- results.json -->", "<!-- end -->"
 

@@ -16,8 +16,13 @@ import numpy as np
 SIZE = 32
 
 
-def export(folder: Path, name: str = "resnet50", width: float = 0.25, blocks=None) -> Path:
-    """A 2:4 sparse network with weights as after a training, and its calibration, in ``folder``."""
+def export(
+    folder: Path, name: str = "resnet50", width: float = 0.25, blocks=None, biased: bool = True
+) -> Path:
+    """A 2:4 sparse network with weights as after a training, and its calibration, in ``folder``.
+
+    One that is not ``biased`` has biases of zeros once its batch norms are folded.
+    """
     from twofour.deploy import export as exporting
     from twofour.network.inference import Inference
 
@@ -36,6 +41,8 @@ def export(folder: Path, name: str = "resnet50", width: float = 0.25, blocks=Non
             "mean": lambda s=shape: rng.standard_normal(s) * 0.1,
             "variance": lambda s=shape: np.abs(rng.standard_normal(s)) * 0.3 + 0.8,
         }[part]().astype("float32")
+        if not biased and part in ("bias", "mean"):
+            state[name_][:] = 0
         if part == "weight" and len(shape) == 1:  # of a batch norm; some are negative
             state[name_] = (1 + 0.3 * rng.standard_normal(shape)).astype("float32")
     state["classifier.weight"] *= np.float32(0.1)  # probabilities that are not all 0 or 1

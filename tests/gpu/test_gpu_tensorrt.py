@@ -1,12 +1,14 @@
 """TensorRT on a real GPU: agreement with a reference, sparse kernels, engines that fit."""
 
 from twofour.deploy import build, profiles
+from twofour.quantization import observe, onnx_graph
 from twofour.sparse import prune
 from twofour.system import hardware
 
 import numpy as np
 import onnx
 import pytest
+import quantised
 from onnx import TensorProto, helper, numpy_helper
 
 CHANNELS, SIZE = 256, 14
@@ -87,6 +89,34 @@ def test_sparse_weights_are_eligible_and_dense_ones_are_not(tmp_path, machine):
         record = build.build("tensorrt_sparse", "fp16", model, out, machine, batches)
         counts[sparse] = record["engines"]["bs32"]["eligible_count"]
     assert counts == {True: 2, False: 0}
+
+
+@pytest.fixture(scope="module")
+def rounded(tmp_path_factory):
+    """A ResNet of a quarter of the channels with 2:4 weights, exported, calibrated, quantised."""
+    return quantised.export(tmp_path_factory.mktemp("rounded"), blocks=[1, 1, 1, 1])
+
+
+@pytest.mark.parametrize("name", ["tensorrt", "tensorrt_sparse"])
+def test_int8_engines_compute_with_integers_and_agree(tmp_path, machine, rounded, name):
+    batches = profiles.make([4], evaluation=6)
+    record = build.build(name, "int8", rounded, tmp_path, machine, batches)
+    for facts in record["engines"].values():
+        assert facts["float_layers"] == [] and facts["int8_layers"] == 17
+    predict, _ = build.load(rounded, tmp_path, machine)
+    graph = onnx_graph.load(rounded / "model.int8.onnx")
+    expected = observe.runner(graph, ["probabilities"], 1)
+    for count in (4, 1, 6):
+        batch = quantised.images(count)
+        np.testing.assert_allclose(predict(batch), expected(batch)["probabilities"], atol=0.1)
+
+
+def test_sparse_weights_are_eligible_behind_their_dequantisation(tmp_path, machine, rounded):
+    batches = profiles.make([32], evaluation=32)
+    record = build.build("tensorrt_sparse", "int8", rounded, tmp_path, machine, batches)
+    facts = record["engines"]["bs32"]
+    assert facts["eligible_count"], facts
+    assert facts["picked_count"] is not None  # TensorRT may find the dense kernels faster
 
 
 def test_engine_of_another_machine_is_built_again(tmp_path, machine, monkeypatch):

@@ -869,3 +869,14 @@ def test_2_4_holds_in_all_int8_files_and_a_release_proves_it(rounded):
     assert certificate.verify(release)[1] == [
         "onnxruntime-int8/model.onnx is not the file that was released"
     ]
+
+
+def test_twins_that_learn_to_be_rounded_are_two_trainings_more_and_exist_in_int8_alone(rounded):
+    folder, _ = rounded
+    found = planned(folder, {"quantization": {"method": "qat"}})
+    assert {"train_qat_dense", "train_qat_sparse", "benchmark_int8", "list_models"} <= found
+    assert not {"train_dense", "train_sparse", "prune", "reference"} & found
+    done = snakemake(folder, "--configfile", "changed.yaml", "--cores", 2, "-n")
+    said = done.stdout + done.stderr
+    assert "evaluate sparse_qat onnxruntime int8" in said
+    assert "sparse_qat onnxruntime fp32" not in said

@@ -67,6 +67,15 @@ def test_what_is_built_is_2_4_sparse_and_has_the_same_bytes_twice(exported, tmp_
 
 
 @needs_vnni
+def test_a_network_whose_biases_are_zeros_is_proven_too(tmp_path):
+    """OpenVINO drops them, and with them the name of the convolution."""
+    folder = quantised.export(tmp_path / "model", blocks=[1, 1, 1, 1], biased=False)
+    for name in NAMES:
+        record = build.build(name, "int8", folder, tmp_path / name, CPU)
+        assert record["quantised_convolutions"] == 17, name
+
+
+@needs_vnni
 def test_a_convolution_that_falls_back_to_floating_point_is_named(exported, tmp_path, monkeypatch):
     monkeypatch.setattr(onnxruntime.forms, "for_onnxruntime", lambda given, limits: given)
     with pytest.raises(TwoFourError, match=r"onnxruntime computes stem\.conv, .* in floating"):

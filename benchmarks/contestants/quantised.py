@@ -1,0 +1,98 @@
+"""Predictions in fp32 and int8: quantised.py WHO FOLDER BATCH [OUT], or prepare FOLDER CASE.
+
+WHO is <engine>_<precision>, or a peer's quantiser, whose file runs in the engine that it is made
+for. With OUT, the predicted classes of JUDGED images are written there instead.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+from twofour.quantization import calibration, fold, forms, onnx_graph
+
+import networks
+import numpy as np
+import turns
+
+SECONDS = 2  # per turn, roughly
+CALIBRATION, JUDGED = 64, 256  # images
+PEERS = {"nncf": "openvino", "onnxruntime_quantiser": "onnxruntime"}
+
+
+def pictures(count: int, size: int, seed: int) -> np.ndarray:
+    """Noise with structure, normalised: [count, 3, size, size]."""
+    rng = np.random.default_rng(seed)
+    small = rng.standard_normal((count, 3, size // 8, size // 8)).astype("float32")
+    return np.kron(small, np.ones((1, 1, 8, 8), "float32"))
+
+
+def prepare(folder: Path, case: str) -> None:
+    from twofour.deploy import build, export
+    from twofour.system import files, hardware, libraries
+    from twofour.system.settings import Hardware
+
+    settings, network = networks.case(case)
+    size = settings.data.image_size
+    machine = libraries.start(Hardware(device="cpu", threads=1))
+    export.export(network, networks.random_state(network), size, folder)
+    sample = pictures(CALIBRATION, size, 0)
+    np.save(folder / "calibration.npy", sample)
+    batches = [sample[i : i + 8] for i in range(0, CALIBRATION, 8)]
+    limits, layers = calibration.calibrate(folder, lambda: batches, "minmax", 100, 2)
+    digest = files.sha256(folder / "model.onnx")
+    found = calibration.Calibration(limits, "minmax", CALIBRATION, "", digest, layers)
+    calibration.write(folder / "calibration.json", found)
+    graph = fold.fold(onnx_graph.load(folder / "model.onnx"))
+    onnx_graph.write(folder / "model.int8.onnx", forms.for_tensorrt(graph, limits))
+    for engine in ("onnxruntime", "openvino", "paddle"):
+        for precision in ("fp32", "int8"):
+            cpu = hardware.Machine("cpu", machine.name, 1)
+            build.build(engine, precision, folder, folder / f"{engine}_{precision}", cpu)
+
+
+def load(who: str, folder: Path):
+    """A predictor, with one thread."""
+    from twofour.deploy import backends
+    from twofour.system import libraries
+    from twofour.system.settings import Hardware
+
+    machine = libraries.prepare(Hardware(device="cpu", threads=1))
+    if who in PEERS:  # as the plain file of its engine
+        peer = folder / f"{who}.folder"
+        peer.mkdir(exist_ok=True)
+        (peer / "model.onnx").write_bytes((folder / f"{who}.onnx").read_bytes())
+        return backends.module(PEERS[who]).load(peer, peer, "fp32", machine)
+    engine, _, precision = who.rpartition("_")
+    backends.module(engine).require(precision)
+    return backends.module(engine).load(folder, folder / who, precision, machine)
+
+
+def main() -> None:
+    who, folder = sys.argv[1], Path(sys.argv[2])
+    if who == "prepare":
+        prepare(folder, sys.argv[3])
+        return
+    predict, size = load(who, folder), np.load(folder / "calibration.npy", mmap_mode="r").shape[-1]
+    if len(sys.argv) > 4:
+        judged = pictures(JUDGED, size, 1)
+        found = [predict(judged[i : i + 8]).argmax(1) for i in range(0, JUDGED, 8)]
+        np.save(sys.argv[4], np.concatenate(found))
+        return
+    batch = int(sys.argv[3])
+    images = pictures(batch, size, 2)
+    predict(images)
+    start = time.perf_counter()
+    predict(images)
+    steps = max(1, round(SECONDS / (time.perf_counter() - start)))
+
+    def turn() -> float:
+        start = time.perf_counter()
+        for _ in range(steps):
+            predict(images)
+        return steps * batch / (time.perf_counter() - start)
+
+    turns.serve(turn)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""Training steps on a constant batch: rounded_step.py WHO CASE BATCH, with WHO plain or qat."""
+
+import sys
+import time
+
+from twofour.quantization import fake
+
+import networks
+import numpy as np
+import turns
+
+SECONDS = 4  # per turn, roughly
+
+
+def main() -> None:
+    who, case, batch = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    settings, network = networks.case(case)
+    settings = networks.with_batch(settings, batch)
+    from twofour.system import libraries
+    from twofour.train import precision
+
+    machine = libraries.start(settings.hardware, training=True)
+    from twofour.network import graph, scope
+    from twofour.train import training_graph
+    from twofour.train.plan import Plan
+
+    import paddle
+
+    sections = (settings.seed, settings.data, settings.model, settings.train)
+    chosen = precision.choose(settings.train.precision, machine)
+    rounding = fake.Rounding() if who == "qat" else None
+    plan = Plan(*sections, network, machine, chosen, rounding=rounding)
+    built = training_graph.build(plan, lambda update: 1e-4)
+    place = graph.place("cpu")
+    executor = paddle.static.Executor(place)
+    built.start(executor, place)
+    scope.write({name: np.full(1, 8.0, "float32") for name in plan.ranges}, place)
+    size = settings.data.image_size
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((batch, size, size, 3)).astype("float32")
+    feed = {
+        graph.IMAGES: images,
+        training_graph.LABELS: rng.integers(0, network.classes, batch),
+    }
+    program = training_graph.runnable(built.main, "cpu")
+
+    def step() -> None:
+        executor.run(program, feed=feed)
+
+    step()
+    start = time.perf_counter()
+    step()
+    steps = max(1, round(SECONDS / (time.perf_counter() - start)))
+
+    def turn() -> float:
+        start = time.perf_counter()
+        for _ in range(steps):
+            step()
+        return steps * batch / (time.perf_counter() - start)
+
+    turns.serve(turn)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+"""int8 against fp32 in each engine and against others' quantisers, and what QAT costs.
+
+The first rows are ours against ours: how many times as fast an engine is in int8. The quantisers
+of ONNX Runtime and NNCF take the same fp32 file and the same calibration images, and their files
+run in the engine that they are made for; "as in fp32" is the share of images with the same
+predicted class. The last rows are a step of quantisation-aware training against a plain one.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import turns
+
+ENGINES = ("onnxruntime", "openvino", "paddle")
+PEERS = {"nncf": "openvino", "onnxruntime_quantiser": "onnxruntime"}
+TITLES = {"nncf": "NNCF's quantiser", "onnxruntime_quantiser": "ONNX Runtime's quantiser"}
+
+
+def rows() -> list[dict]:
+    found = []
+    for case, batches in (("ResNet50 224 px", (1, 8)), ("slim net 32 px", (1, 32))):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            _prepare(folder, case)
+            for batch in batches:
+                found += _speeds(folder, case, batch)
+    return [*found, *_training()]
+
+
+def _speeds(folder: Path, case: str, batch: int) -> list[dict]:
+    who = [f"{engine}_{kind}" for engine in ENGINES for kind in ("fp32", "int8")]
+    peers = [peer for peer in PEERS if (folder / f"{peer}.onnx").exists()]
+    rates = turns.measure({w: ("quantised.py", w, folder, batch) for w in (*who, *peers)}, cores=1)
+    agreement = _agreement(folder, [*(w for w in who if w.endswith("int8")), *peers])
+    title, found = f"{case}, batch {batch}, 1 thread", []
+    for engine in ENGINES:
+        ours = rates[f"{engine}_int8"]
+        found.append(
+            turns.row(
+                "int8",
+                f"{title}, {engine} in int8",
+                "img/s",
+                ours,
+                "itself in fp32",
+                rates[f"{engine}_fp32"],
+                None,
+                same_class=agreement[f"{engine}_int8"],
+            )
+        )
+    for peer in peers:
+        engine = PEERS[peer]
+        found.append(
+            turns.row(
+                "int8",
+                f"{title}, {engine} in int8, {agreement[f'{engine}_int8']:.1f} % as in fp32",
+                "img/s",
+                rates[f"{engine}_int8"],
+                f"{TITLES[peer]} ({agreement[peer]:.1f} % as in fp32)",
+                rates[peer],
+                (turns.AT_LEAST, 1),
+            )
+        )
+    return found
+
+
+def _agreement(folder: Path, who: list[str]) -> dict[str, float]:
+    """% of images with the same predicted class as in fp32, each engine in a process of its own."""
+    program = turns.HERE / "contestants" / "quantised.py"
+
+    def classes(name: str) -> np.ndarray:
+        out = folder / f"{name}.npy"
+        command = [sys.executable, str(program), name, str(folder), "0", str(out)]
+        environment = {**os.environ, "PYTHONPATH": str(turns.HERE)}
+        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+        return np.load(out)
+
+    exact = classes("onnxruntime_fp32")
+    return {name: 100 * float((classes(name) == exact).mean()) for name in who}
+
+
+def _prepare(folder: Path, case: str) -> None:
+    """The exported network, its calibration and our files; then those of the peers."""
+    subprocess.run(
+        [sys.executable, str(turns.HERE / "contestants" / "quantised.py"), "prepare", folder, case],
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(turns.HERE)},
+    )
+    for peer in PEERS:
+        done = subprocess.run(
+            [sys.executable, str(turns.HERE / "contestants" / "quantisers.py"), peer, folder],
+            check=False,
+        )
+        if done.returncode:
+            print(f"int8: {TITLES[peer]} does not run here, see above", flush=True)
+
+
+def _training() -> list[dict]:
+    found = []
+    for case, batch in (("slim net 32 px", 32), ("ResNet50 224 px", 4)):
+        rates = turns.measure({w: ("rounded_step.py", w, case, batch) for w in ("plain", "qat")})
+        cost = [plain / qat for plain, qat in zip(rates["plain"], rates["qat"])]
+        found.append(
+            turns.row(
+                "qat_step",
+                f"{case}, batch {batch}",
+                "s/step over plain",
+                cost,
+                "a plain step",
+                [1.0] * len(cost),
+                (turns.AT_MOST, 1.4),
+                img_s=statistics.median(rates["qat"]),
+            )
+        )
+    return found
+
+
+if __name__ == "__main__":
+    turns.main(__doc__, rows)
