@@ -3,8 +3,8 @@
 
 The first rows are ours against ours: how many times as fast an engine is in int8. The quantisers
 of ONNX Runtime and NNCF take the same fp32 file and the same calibration images, and their files
-run in the engine that they are made for; "as in fp32" is the share of images with the same
-predicted class. The last rows are a step of quantisation-aware training against a plain one.
+run in the engine that they are made for (benchmarks/quantisers.py compares accuracies). The last
+rows are a step of quantisation-aware training against a plain one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import turns
 
 ENGINES = ("onnxruntime", "openvino", "paddle")
@@ -39,7 +38,6 @@ def _speeds(folder: Path, case: str, batch: int) -> list[dict]:
     who = [f"{engine}_{kind}" for engine in ENGINES for kind in ("fp32", "int8")]
     peers = [peer for peer in PEERS if (folder / f"{peer}.onnx").exists()]
     rates = turns.measure({w: ("quantised.py", w, folder, batch) for w in (*who, *peers)}, cores=1)
-    agreement = _agreement(folder, [*(w for w in who if w.endswith("int8")), *peers])
     title, found = f"{case}, batch {batch}, 1 thread", []
     for engine in ENGINES:
         ours = rates[f"{engine}_int8"]
@@ -52,7 +50,6 @@ def _speeds(folder: Path, case: str, batch: int) -> list[dict]:
                 "itself in fp32",
                 rates[f"{engine}_fp32"],
                 None,
-                same_class=agreement[f"{engine}_int8"],
             )
         )
     for peer in peers:
@@ -60,30 +57,15 @@ def _speeds(folder: Path, case: str, batch: int) -> list[dict]:
         found.append(
             turns.row(
                 "int8",
-                f"{title}, {engine} in int8, {agreement[f'{engine}_int8']:.1f} % as in fp32",
+                f"{title}, {engine} in int8",
                 "img/s",
                 rates[f"{engine}_int8"],
-                f"{TITLES[peer]} ({agreement[peer]:.1f} % as in fp32)",
+                TITLES[peer],
                 rates[peer],
                 (turns.AT_LEAST, 1),
             )
         )
     return found
-
-
-def _agreement(folder: Path, who: list[str]) -> dict[str, float]:
-    """% of images with the same predicted class as in fp32, each engine in a process of its own."""
-    program = turns.HERE / "contestants" / "quantised.py"
-
-    def classes(name: str) -> np.ndarray:
-        out = folder / f"{name}.npy"
-        command = [sys.executable, str(program), name, str(folder), "0", str(out)]
-        environment = {**os.environ, "PYTHONPATH": str(turns.HERE)}
-        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
-        return np.load(out)
-
-    exact = classes("onnxruntime_fp32")
-    return {name: 100 * float((classes(name) == exact).mean()) for name in who}
 
 
 def _prepare(folder: Path, case: str) -> None:

@@ -37,6 +37,22 @@ def serve(turn: Callable[[], float]) -> None:
         print(json.dumps(turn()), file=out, flush=True)
 
 
+def timed(run: Callable[[], object], images: int, seconds: float) -> Callable[[], float]:
+    """A turn of about ``seconds``: img/s of ``run``, which computes a batch of ``images``."""
+    run()
+    start = time.perf_counter()
+    run()
+    steps = max(1, round(seconds / (time.perf_counter() - start)))
+
+    def turn() -> float:
+        start = time.perf_counter()
+        for _ in range(steps):
+            run()
+        return steps * images / (time.perf_counter() - start)
+
+    return turn
+
+
 def measure(
     contestants: Mapping[str, Sequence], rounds: int = ROUNDS, cores: int | None = None
 ) -> dict[str, list[float]]:

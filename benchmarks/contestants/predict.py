@@ -1,7 +1,6 @@
 """ResNet50's predictions on a constant batch: predict.py WHO MODEL BATCH."""
 
 import sys
-import time
 from pathlib import Path
 
 import networks
@@ -85,17 +84,7 @@ def main() -> None:
     difference = float(np.abs(found - np.load(expected)).max())
     if difference > 1e-4:
         sys.exit(f"{who} predicts something else, by {difference:g}")
-    start = time.perf_counter()
-    predict(images)
-    steps = max(1, round(SECONDS / (time.perf_counter() - start)))
-
-    def turn() -> float:
-        start = time.perf_counter()
-        for _ in range(steps):
-            predict(images)
-        return steps * batch / (time.perf_counter() - start)
-
-    turns.serve(turn)
+    turns.serve(turns.timed(lambda: predict(images), batch, SECONDS))
 
 
 if __name__ == "__main__":

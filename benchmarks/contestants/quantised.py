@@ -1,11 +1,10 @@
-"""Predictions in fp32 and int8: quantised.py WHO FOLDER BATCH [OUT], or prepare FOLDER CASE.
+"""Predictions in fp32 and int8: quantised.py WHO FOLDER BATCH, or prepare FOLDER CASE.
 
 WHO is <engine>_<precision>, or a peer's quantiser, whose file runs in the engine that it is made
-for. With OUT, the predicted classes of JUDGED images are written there instead.
+for.
 """
 
 import sys
-import time
 from pathlib import Path
 
 from twofour.quantization import calibration, fold, forms, onnx_graph
@@ -15,7 +14,7 @@ import numpy as np
 import turns
 
 SECONDS = 2  # per turn, roughly
-CALIBRATION, JUDGED = 64, 256  # images
+CALIBRATION = 64  # images
 PEERS = {"nncf": "openvino", "onnxruntime_quantiser": "onnxruntime"}
 
 
@@ -73,25 +72,9 @@ def main() -> None:
         prepare(folder, sys.argv[3])
         return
     predict, size = load(who, folder), np.load(folder / "calibration.npy", mmap_mode="r").shape[-1]
-    if len(sys.argv) > 4:
-        judged = pictures(JUDGED, size, 1)
-        found = [predict(judged[i : i + 8]).argmax(1) for i in range(0, JUDGED, 8)]
-        np.save(sys.argv[4], np.concatenate(found))
-        return
     batch = int(sys.argv[3])
     images = pictures(batch, size, 2)
-    predict(images)
-    start = time.perf_counter()
-    predict(images)
-    steps = max(1, round(SECONDS / (time.perf_counter() - start)))
-
-    def turn() -> float:
-        start = time.perf_counter()
-        for _ in range(steps):
-            predict(images)
-        return steps * batch / (time.perf_counter() - start)
-
-    turns.serve(turn)
+    turns.serve(turns.timed(lambda: predict(images), batch, SECONDS))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Training steps on a constant batch: rounded_step.py WHO CASE BATCH, with WHO plain or qat."""
 
 import sys
-import time
 
 from twofour.quantization import fake
 
@@ -44,21 +43,7 @@ def main() -> None:
     }
     program = training_graph.runnable(built.main, "cpu")
 
-    def step() -> None:
-        executor.run(program, feed=feed)
-
-    step()
-    start = time.perf_counter()
-    step()
-    steps = max(1, round(SECONDS / (time.perf_counter() - start)))
-
-    def turn() -> float:
-        start = time.perf_counter()
-        for _ in range(steps):
-            step()
-        return steps * batch / (time.perf_counter() - start)
-
-    turns.serve(turn)
+    turns.serve(turns.timed(lambda: executor.run(program, feed=feed), batch, SECONDS))
 
 
 if __name__ == "__main__":

@@ -132,9 +132,17 @@ def test_where_onednn_may_not_use_vnni_int8_is_refused(monkeypatch, name):
 )
 def test_auto_takes_int8_where_the_processor_computes_in_it(monkeypatch, instructions, expected):
     monkeypatch.setattr(hardware, "integer_instructions", lambda: instructions)
+    monkeypatch.setattr(hardware, "gpus", list)
     found = backends.cases(["paddle", "onnxruntime", "tensorrt"], "auto")
     assert [case for case in found if case != ("tensorrt", "int8")] == expected
     assert ("tensorrt", "int8") in found  # whatever this processor is
+
+
+def test_auto_leaves_out_int8_where_the_backend_will_run_on_a_gpu_without_it(monkeypatch):
+    monkeypatch.setattr(hardware, "integer_instructions", lambda: {"avx_vnni"})
+    monkeypatch.setattr(hardware, "gpus", lambda: [{"name": "NVIDIA A100"}])
+    found = backends.cases(["paddle", "openvino"], "auto")
+    assert found == [("paddle", "fp32"), ("openvino", "fp32"), ("openvino", "int8")]
 
 
 def test_a_backend_that_has_int8_on_another_device_says_so():

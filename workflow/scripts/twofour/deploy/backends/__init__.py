@@ -91,11 +91,14 @@ def cases(names: list[str], precisions: list[str] | str) -> list[tuple[str, str]
 
 def _automatic(names: list[str]) -> list[tuple[str, str]]:
     """fp32 in each backend, and int8 in those that can on this machine, or on a GPU."""
-    here = bool(hardware.integer_instructions())
+    here, on_gpus = bool(hardware.integer_instructions()), bool(hardware.gpus())
     result = []
     for name in names:
-        result.append((name, about(name).all_precisions[0]))
-        if INT8 in about(name).all_precisions and (here or not about(name).on_cpu):
+        known = about(name)
+        result.append((name, known.all_precisions[0]))
+        # Some run on a GPU if there is one, and have int8 on CPUs alone.
+        lacking = on_gpus and known.on_gpu and INT8 not in known.precisions["gpu"]
+        if INT8 in known.all_precisions and (here or not known.on_cpu) and not lacking:
             result.append((name, INT8))
     return result
 
@@ -137,7 +140,8 @@ def require_precision(name: str, precision: str, device: str) -> None:
     if precision not in offered:
         raise TwoFourError(
             f"deploy.precisions: {name} on the {device} cannot do {precision}, only "
-            f"{', '.join(offered) or 'nothing'}"
+            f"{', '.join(offered) or 'nothing'}; take {name} out of deploy.backends, or "
+            f"{precision} out of deploy.precisions"
         )
 
 
