@@ -36,6 +36,8 @@ SPARSITY = "sparsity.json"
 PERMUTATION = "permutation.json"
 CHECKPOINTS = "checkpoints"  # a folder, not an output: Snakemake must not delete it
 
+INT8 = "int8"  # the precision of quantised models, in names of files and of cases
+
 # Each exported model: deploy/<model>/<name>
 PADDLE_MODEL, PADDLE_WEIGHTS = "model.pdmodel", "model.pdiparams"
 ONNX = "model.onnx"

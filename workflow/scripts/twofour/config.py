@@ -17,6 +17,7 @@ from typing import Any
 import jsonschema
 
 from .data.settings import Data
+from .deploy.backends import AUTO, INT8
 from .deploy.settings import Benchmark, Deploy, Evaluation
 from .network import architecture
 from .network.settings import Model
@@ -297,7 +298,7 @@ def _check_patterns(config: Config) -> None:
 
 def _check_quantization(config: Config) -> None:
     precisions = config.deploy.precisions
-    if config.quantization.method == "qat" and "int8" not in precisions and precisions != "auto":
+    if config.quantization.method == "qat" and INT8 not in precisions and precisions != AUTO:
         raise TwoFourError(
             "quantization.method is qat, but deploy.precisions does not list int8, for which such "
             "trainings are; add it, or set the method to ptq"

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from .artifacts import INT8
 from .system import files
 from .system.errors import TwoFourError
 
@@ -21,7 +22,6 @@ from .system.errors import TwoFourError
 DENSE, CONTROL, PRUNED, SPARSE, QAT = "dense", "control", "pruned", "sparse", "qat"
 MORE = "dense_more"  # the name of the control
 LEARNT = "_qat"  # what follows the name of a model in that of its twin that learnt to be rounded
-ROUNDED = "int8"  # the only precision of those twins
 _HEAD = re.compile(r"seed\d+/")
 PLAIN = "mask_1d"  # the algorithm whose models have plain names
 TRAINING, PRUNING, GIVEN = "training", "pruning", "given"  # how models are made
@@ -66,7 +66,7 @@ class Model:
 
     def measured_in(self, precision: str) -> bool:
         """Whether it is evaluated and measured in ``precision``."""
-        return self.kind != QAT or precision == ROUNDED
+        return self.kind != QAT or precision == INT8
 
     @property
     def twin_of_sparse(self) -> bool:

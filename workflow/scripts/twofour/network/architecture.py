@@ -154,6 +154,16 @@ class Architecture:
         return convolutions + (self.features + 1) * self.classes
 
 
+def input_of(layer: str) -> str:
+    """The name of what a layer reads, where it is rounded."""
+    return f"{layer}.input"
+
+
+def output_of(layer: str) -> str:
+    """The name of what a shortcut makes, where that is rounded."""
+    return f"{layer}.output"
+
+
 def resnet(model: Model, classes: int) -> Architecture:
     """The network that the config's section ``model`` describes.
 

@@ -17,7 +17,16 @@ from paddle.nn.initializer import Constant, KaimingNormal, Uniform
 from paddle.regularizer import L2Decay
 from paddle.static import nn
 
-from .architecture import CLASSIFIER, CLASSIFIER_BIAS, NORM_PARTS, Architecture, Block, Conv
+from .architecture import (
+    CLASSIFIER,
+    CLASSIFIER_BIAS,
+    NORM_PARTS,
+    Architecture,
+    Block,
+    Conv,
+    input_of,
+    output_of,
+)
 
 NORM_EPSILON = 1e-5
 NORM_MOMENTUM = 0.9  # of the running statistics
@@ -67,7 +76,7 @@ def forward(
     uses the running statistics, as a folded one does.
     """
     form = _Form(training, layout, prefix, rounding)
-    x = form.rounded(images, f"{network.stem.name}.input")
+    x = form.rounded(images, input_of(network.stem.name))
     x = _conv(network.stem, x, replace(form, training=training and not frozen_stem), relu=True)
     x = functional.max_pool2d(x, kernel_size=3, stride=2, padding=1, data_format=layout)
     for block in network.blocks:
@@ -79,7 +88,7 @@ def forward(
     x = paddle.flatten(x, 1)
     if rounding is None:
         return nn.fc(x, network.classes, weight_attr=weight_attr, bias_attr=bias_attr)
-    x = form.rounded(x, f"{CLASSIFIER.removesuffix('.weight')}.input")
+    x = form.rounded(x, input_of(CLASSIFIER.removesuffix(".weight")))
     shape = [network.features, network.classes]
     weight = paddle.static.create_parameter(shape, "float32", attr=weight_attr)
     bias = paddle.static.create_parameter(shape[1:], "float32", attr=bias_attr, is_bias=True)
@@ -87,13 +96,13 @@ def forward(
 
 
 def _block(block: Block, x, form: _Form):
-    x = y = form.rounded(x, f"{block.convs[0].name}.input")
+    x = y = form.rounded(x, input_of(block.convs[0].name))
     for conv, following in zip(block.convs, block.convs[1:]):
-        y = form.rounded(_conv(conv, y, form, relu=True), f"{following.name}.input")
+        y = form.rounded(_conv(conv, y, form, relu=True), input_of(following.name))
     y = _conv(block.convs[-1], y, form, relu=False)
     if block.shortcut:
         x = _conv(block.shortcut, x, form, relu=False)
-        x = form.rounded(x, f"{block.shortcut.name}.output")
+        x = form.rounded(x, output_of(block.shortcut.name))
     return functional.relu(x + y)
 
 

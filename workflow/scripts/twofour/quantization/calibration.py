@@ -10,9 +10,10 @@ import numpy as np
 
 from ..artifacts import CALIBRATION, ONNX
 from ..data.lists import Split
+from ..network.architecture import input_of, output_of
 from ..system.errors import TwoFourError
 from ..system.files import PathLike, read_json, sha256, write_json
-from . import fake, fold, observe, onnx_graph, placement, ranges
+from . import fold, observe, onnx_graph, placement, ranges
 from .onnx_graph import Graph
 
 BATCH = 8  # images at a time: all activations of them are kept, 40 MB for each in ResNet50
@@ -76,10 +77,10 @@ def by_layer(graph: Graph) -> dict[str, str]:
     """{range's name in a training: activation} of all that TensorRT's form rounds."""
     placed = placement.place(graph)
     made = [add.input[i] for add, i in placed.sides if graph.maker(add.input[i]) == "Conv"]
-    names = {fake.output_of(graph.makers[name].name): name for name in made}
+    names = {output_of(graph.makers[name].name): name for name in made}
     for layer in placed.layers:
         if layer.input[0] not in names.values():  # the first of those that read it names it
-            names[fake.input_of(layer.name)] = layer.input[0]
+            names[input_of(layer.name)] = layer.input[0]
     return names
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..network.architecture import Architecture
+from ..network.architecture import CLASSIFIER, Architecture, input_of, output_of
 from ..system.errors import TwoFourError
 from ..system.files import PathLike, read_json, write_json
 
@@ -30,17 +30,7 @@ def ranges(network: Architecture) -> list[str]:
         names += [input_of(conv.name) for conv in block.convs]
         if block.shortcut:
             names.append(output_of(block.shortcut.name))
-    return [*names, input_of("classifier")]
-
-
-def input_of(layer: str) -> str:
-    """The range of what a layer reads."""
-    return f"{layer}.input"
-
-
-def output_of(layer: str) -> str:
-    """The range of what a shortcut makes."""
-    return f"{layer}.output"
+    return [*names, input_of(CLASSIFIER.removesuffix(".weight"))]
 
 
 def variables(names: list[str], average: bool) -> list[str]:

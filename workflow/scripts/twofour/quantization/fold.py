@@ -18,7 +18,6 @@ def fold(graph: Graph) -> Graph:
     Weights and activations keep their names; a bias is called <layer>.bias.
     Raises TwoFourError for a batch norm that follows no convolution of its own.
     """
-    nodes = []
     gone: list[str] = []
     norms = [node for node in graph.proto.node if node.op_type == "BatchNormalization"]
     for norm in norms:

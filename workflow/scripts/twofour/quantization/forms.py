@@ -17,7 +17,7 @@ import numpy as np
 
 from ..system.errors import TwoFourError
 from . import placement
-from .onnx_graph import DQ, Graph, Q, along, axis
+from .onnx_graph import DQ, Graph, Q, along, axis, scale_axis
 from .ranges import LEVELS, UNSIGNED
 
 _TINY = 1e-12  # the range of a tensor of zeros, whose scale must not be 0
@@ -52,7 +52,7 @@ def for_onnxruntime(graph: Graph, limits: Mapping[str, float]) -> Graph:
     scales = activation_scales(graph)
     _remove_pairs(graph)
     positive = placement.never_negative(graph)
-    by_integers = {n.output[0] for n in quantised_layers(graph) if n.op_type == "Conv"}
+    by_integers = {node.output[0] for node in quantised_convolutions(graph)}
     sums = placement.residual_additions(graph)
     rounded = dict.fromkeys(scales)
     for node in graph.proto.node:
@@ -85,13 +85,12 @@ def with_float_weights(graph: Graph) -> Graph:
     for node in graph.proto.node:
         if node.output[0] in dequantising:
             stored, scale, zero = node.input[:3]
-            along_axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
             values = graph.array(stored).astype(np.float32)
-            step = along(graph.array(scale), values.ndim, along_axis)
+            step = along(graph.array(scale), values.ndim, scale_axis(node))
             name = stored.removesuffix(STORED) + ".float"
             graph.store(name, values * step)
             graph.drop([stored])
-            nodes.append(_node(Q, [name, scale, zero], stored, axis=along_axis))
+            nodes.append(_node(Q, [name, scale, zero], stored, axis=scale_axis(node)))
         nodes.append(node)
     graph.set_nodes(nodes)
     return graph
@@ -110,6 +109,11 @@ def quantised_layers(graph: Graph) -> list[Any]:
     """The operators whose weights are stored as integers."""
     dequantised = _weight_nodes(graph)
     return [n for n in graph.proto.node if len(n.input) > 1 and n.input[1] in dequantised]
+
+
+def quantised_convolutions(graph: Graph) -> list[Any]:
+    """Those of them that are convolutions."""
+    return [node for node in quantised_layers(graph) if node.op_type == "Conv"]
 
 
 def _weight_nodes(graph: Graph) -> set[str]:

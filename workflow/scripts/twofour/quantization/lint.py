@@ -15,7 +15,7 @@ import numpy as np
 
 from ..sparse import onnx_file, tensors
 from ..system.errors import TwoFourError
-from .onnx_graph import DQ, WEIGHTED, Q
+from .onnx_graph import DQ, WEIGHTED, Graph, Q, scale_axis
 from .onnx_graph import axis as output_axis
 
 _WITH_AXIS = 13  # the first opset in which Q and DQ may be per channel
@@ -52,12 +52,12 @@ def judge(path: Path) -> Report:
         raise TwoFourError(f"{path} does not exist")
     model = onnx_file.load(path)
     opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
-    graph = _Graph(model.graph)
+    graph = _Graph(model)
     findings = list(_judge(graph, opset))
-    layers = [n for n in graph.nodes if n.op_type in WEIGHTED and graph.weight(n) is not None]
-    pairs = sum(n.op_type == Q and graph.constant(n.input[0]) is None for n in graph.nodes)
-    integers = any(n.op_type in _INTEGERS for n in graph.nodes)
-    if not pairs and not integers and not any(n.op_type == DQ for n in graph.nodes):
+    layers = [n for n in graph.proto.node if n.op_type in WEIGHTED and graph.weight(n) is not None]
+    pairs = sum(n.op_type == Q and graph.stored.get(n.input[0]) is None for n in graph.proto.node)
+    integers = any(n.op_type in _INTEGERS for n in graph.proto.node)
+    if not pairs and not integers and not any(n.op_type == DQ for n in graph.proto.node):
         raise TwoFourError(f"{path} is not quantised: it has no QuantizeLinear operator")
     quantised = sum(graph.is_quantised(node) for node in layers)
     return Report(str(path), pairs, len(layers), quantised, findings)
@@ -82,29 +82,19 @@ def summary(report: Report) -> str:
     )
 
 
-class _Graph:
-    """The main graph of a file: who makes what, and what does not depend on its inputs."""
+class _Graph(Graph):
+    """The main graph of a file, in which constants may also be operators."""
 
-    def __init__(self, graph: Any) -> None:
-        self.nodes = list(graph.node)
-        self._stored = {tensor.name: tensor for tensor in graph.initializer}
-        for node in self.nodes:
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        for node in self.proto.node:
             if node.op_type == "Constant":
                 for attribute in node.attribute:
                     if attribute.name == "value":
-                        self._stored[node.output[0]] = attribute.t
-        self.makers = {name: node for node in self.nodes for name in node.output if name}
-        self.readers: dict[str, list[Any]] = {}
-        for node in self.nodes:
-            for name in node.input:
-                self.readers.setdefault(name, []).append(node)
-
-    def constant(self, name: str) -> Any:
-        """The tensor stored under ``name``, or None."""
-        return self._stored.get(name)
+                        self.stored[node.output[0]] = attribute.t
 
     def values(self, name: str) -> np.ndarray | None:
-        tensor = self.constant(name)
+        tensor = self.stored.get(name)
         return None if tensor is None else tensors.decode(tensor)
 
     def weight(self, node: Any) -> Any:
@@ -112,22 +102,19 @@ class _Graph:
         name = node.input[1] if len(node.input) > 1 else ""
         while name in self.makers and self.makers[name].op_type in (Q, DQ):
             name = self.makers[name].input[0]
-        return self.constant(name)
-
-    def made_by(self, name: str) -> str:
-        return str(self.makers[name].op_type) if name in self.makers else ""
+        return self.stored.get(name)
 
     def is_quantised(self, node: Any) -> bool:
         """Whether a layer's input and weight are both dequantised."""
-        return all(self.made_by(name) == DQ for name in node.input[:2])
+        return all(self.maker(name) == DQ for name in node.input[:2])
 
 
 def _judge(graph: _Graph, opset: int) -> Iterator[Finding]:
-    for node in graph.nodes:
+    for node in graph.proto.node:
         label = node.name or (node.output[0] if node.output else node.op_type)
         if node.op_type in _INTEGERS:
             yield Finding(label, f"TensorRT has no operator {node.op_type}; it takes Q/DQ", True)
-        elif node.op_type == DQ and graph.made_by(node.input[0]) == Q:
+        elif node.op_type == DQ and graph.maker(node.input[0]) == Q:
             continue  # it is of one pair with that Q, and has the same scale
         elif node.op_type in (Q, DQ):
             for rule, refused in _rules_of_pair(graph, node, opset):
@@ -135,7 +122,7 @@ def _judge(graph: _Graph, opset: int) -> Iterator[Finding]:
         elif node.op_type in WEIGHTED and graph.weight(node) is not None:
             for rule, refused in _rules_of_layer(graph, node):
                 yield Finding(label, rule, refused)
-        elif node.op_type == "Add" and all(graph.made_by(name) == DQ for name in node.input):
+        elif node.op_type == "Add" and all(graph.maker(name) == DQ for name in node.input):
             yield Finding(
                 label,
                 "both sides of the addition are rounded, so that it is not fused into the "
@@ -152,16 +139,16 @@ def _rules_of_pair(graph: _Graph, node: Any, opset: int) -> Iterator[tuple[str, 
     if scale is None:
         yield "its scale is computed at run time; it must be stored", True
         return
-    on_weight = graph.constant(node.input[0]) is not None or (
-        graph.made_by(node.input[0]) == Q
-        and graph.constant(graph.makers[node.input[0]].input[0]) is not None
+    on_weight = graph.stored.get(node.input[0]) is not None or (
+        graph.maker(node.input[0]) == Q
+        and graph.stored.get(graph.makers[node.input[0]].input[0]) is not None
     )
     if not np.isfinite(scale).all() or (scale <= 0).any():
         yield "a scale is not positive", True
     if len(node.input) < 3 or not node.input[2]:
         yield "without a zero point, others take it for uint8 and TensorRT for int8", True
     else:
-        zero = graph.constant(node.input[2])
+        zero = graph.stored.get(node.input[2])
         if zero is None:
             yield "its zero point is computed at run time; it must be stored", True
         elif zero.data_type == _INT32:
@@ -177,14 +164,14 @@ def _rules_of_pair(graph: _Graph, node: Any, opset: int) -> Iterator[tuple[str, 
     if scale.size > 1 and opset < _WITH_AXIS:
         yield f"a scale for each channel needs opset {_WITH_AXIS}, and the file has {opset}", True
     if scale.size > 1 and on_weight and node.op_type == DQ:
-        along = next((a.i for a in node.attribute if a.name == "axis"), 1)
+        along = scale_axis(node)
         for reader in graph.readers.get(node.output[0], []):
             if reader.op_type in WEIGHTED and along != output_axis(reader):
                 yield f"its scales are along axis {along}, not that of the output channels", True
 
 
 def _rules_of_layer(graph: _Graph, node: Any) -> Iterator[tuple[str, bool]]:
-    rounded = [graph.made_by(name) == DQ for name in node.input[:2]]
+    rounded = [graph.maker(name) == DQ for name in node.input[:2]]
     if any(rounded) and not all(rounded):
         missing = "weight" if rounded[0] else "input"
         yield f"its {missing} is not rounded, so that it computes in floating point", False

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 
 from .onnx_graph import Graph
 from .ranges import Values
-
-
-def values(
-    graph: Graph, names: Iterable[str], batches: Iterable[np.ndarray], threads: int
-) -> Iterator[Values]:
-    """{name: values} of the tensors ``names`` of ``graph`` for each of ``batches`` of images."""
-    run = runner(graph, names, threads)
-    for images in batches:
-        yield run(images)
 
 
 def runner(graph: Graph, names: Iterable[str], threads: int):

@@ -29,7 +29,7 @@ class Graph:
     def refresh(self) -> None:
         """Read everything off the graph again, after operators were changed."""
         self.stored = {tensor.name: tensor for tensor in self.proto.initializer}
-        self.makers = {name: node for node in self.proto.node for name in node.output}
+        self.makers = {name: node for node in self.proto.node for name in node.output if name}
         self.readers: dict[str, list[Any]] = {}
         for node in self.proto.node:
             for name in node.input:
@@ -122,6 +122,11 @@ def axis(node: Any) -> int:
     """The axis of the output channels in a layer's weight: 0 of a convolution, 1 of a matrix."""
     turned = any(a.name == "transB" and a.i for a in node.attribute)
     return 0 if node.op_type == "Conv" or turned else 1
+
+
+def scale_axis(node: Any) -> int:
+    """The axis along which a Q or DQ has its scales."""
+    return int(next((a.i for a in node.attribute if a.name == "axis"), 1))
 
 
 def along(vector: np.ndarray, dimensions: int, axis: int) -> np.ndarray:

@@ -41,7 +41,9 @@ def write(
     for name in _behind_shortcuts(graph) if onednn else ():
         scales[name] *= UNSIGNED / LEVELS
     names = [node.input[1] for node in forms.quantised_layers(graph)]
-    rounded = {name.removesuffix(".dq") for name in _dequantised_sides(graph)}
+    rounded = {
+        name for add in placement.residual_additions(graph) for name in _rounded_sides(graph, add)
+    }
     absorbed = _absorbed(graph)
     results = _results(graph)
     paddle.enable_static()
@@ -55,19 +57,19 @@ def write(
             if op.type in _LAYERS and (weight := op.input(_LAYERS[op.type][1])[0]) in names:
                 activation, slot, axis = _LAYERS[op.type]
                 name = op.input(activation)[0]
-                edit.replace(op, slot, edit.weight(weight, axis))
-                edit.replace(op, activation, edit.pair(name, scales[name]))
+                edit.replace(slot, edit.weight(weight, axis))
+                edit.replace(activation, edit.pair(name, scales[name]))
                 found.append((weight, op.type))
             elif op.type == "elementwise_add":
                 for slot in ("X", "Y"):
                     name = op.input(slot)[0]
                     if name in rounded or (name in results and name not in absorbed):
-                        edit.replace(op, slot, edit.pair(name, scales[name]))
+                        edit.replace(slot, edit.pair(name, scales[name]))
             elif (op.type == "pool2d" and op.attr("adaptive")) or op.type in _LAYERS:
                 slot = _LAYERS[op.type][0] if op.type in _LAYERS else "X"
                 name = op.input(slot)[0]
                 if name in results:
-                    edit.replace(op, slot, edit.pair(name, scales[name]))
+                    edit.replace(slot, edit.pair(name, scales[name]))
         missing = set(names) - {weight for weight, _ in found}
         if missing:
             raise TwoFourError(f"{source} has no layer {min(missing)}, which its ONNX file has")
@@ -80,14 +82,19 @@ def write(
 def _behind_shortcuts(graph: Graph) -> Iterator[str]:
     """What follows the additions whose rounded side is made by a convolution."""
     for add in placement.residual_additions(graph):
-        sides = [n.removesuffix(".dq") for n in add.input if graph.maker(n) == DQ]
-        if any(graph.maker(name) == "Conv" for name in sides):
+        if any(graph.maker(name) == "Conv" for name in _rounded_sides(graph, add)):
             yield placement.behind(graph, add.output[0])
+
+
+def _rounded_sides(graph: Graph, add: Any) -> list[str]:
+    """The activations that an addition reads rounded."""
+    pairs = [graph.makers[name] for name in add.input if graph.maker(name) == DQ]
+    return [graph.makers[pair.input[0]].input[0] for pair in pairs]
 
 
 def _results(graph: Graph) -> set[str]:
     """What the quantised convolutions end in: their sum with the other branch, or a ReLU."""
-    convs = {n.output[0] for n in forms.quantised_layers(graph) if n.op_type == "Conv"}
+    convs = {node.output[0] for node in forms.quantised_convolutions(graph)}
     ends = {placement.behind(graph, name) for name in convs}
     for add in placement.residual_additions(graph):
         if convs & set(add.input):
@@ -101,13 +108,8 @@ def _absorbed(graph: Graph) -> set[str]:
         name
         for add in placement.residual_additions(graph)
         for name in add.input
-        if any(graph.maker(other) == DQ for other in add.input) and graph.maker(name) == "Conv"
+        if _rounded_sides(graph, add) and graph.maker(name) == "Conv"
     }
-
-
-def _dequantised_sides(graph: Graph) -> Iterator[str]:
-    for add in placement.residual_additions(graph):
-        yield from (name for name in add.input if graph.maker(name) == DQ)
 
 
 class _Edit:
@@ -126,8 +128,8 @@ class _Edit:
             yield self._block.ops[self._at]
             self._at += 1
 
-    def replace(self, op: Any, slot: str, name: str) -> None:
-        """Have an operator read another tensor."""
+    def replace(self, slot: str, name: str) -> None:
+        """Have the present operator read another tensor."""
         self._block.ops[self._at].desc.set_input(slot, [name])
 
     def remove(self, *kinds: str) -> None:

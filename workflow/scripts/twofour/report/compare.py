@@ -39,7 +39,7 @@ from ..system.errors import TwoFourError
 from ..system.files import read_json
 from . import statistics
 
-BITS = {"int8": 8, "fp16": 16, "bf16": 16}  # of a stored weight, where it is not 32
+BITS = {INT8: 8, "fp16": 16, "bf16": 16}  # of a stored weight, where it is not 32
 LATENCIES = ("mean", "p50", "p90", "p95", "p99")
 DROP_PARTS = ("_low", "_high", "_p")
 CASE = ["backend", "precision", "batch_size"]  # what rows must share to be compared

@@ -91,13 +91,13 @@ def cases(names: list[str], precisions: list[str] | str) -> list[tuple[str, str]
 
 def _automatic(names: list[str]) -> list[tuple[str, str]]:
     """fp32 in each backend, and int8 in those that can on this machine, or on a GPU."""
-    here, on_gpus = bool(hardware.integer_instructions()), bool(hardware.gpus())
+    here = bool(hardware.integer_instructions())
     result = []
     for name in names:
         known = about(name)
         result.append((name, known.all_precisions[0]))
         # Some run on a GPU if there is one, and have int8 on CPUs alone.
-        lacking = on_gpus and known.on_gpu and INT8 not in known.precisions["gpu"]
+        lacking = known.on_gpu and INT8 not in known.precisions["gpu"] and hardware.gpus()
         if INT8 in known.all_precisions and (here or not known.on_cpu) and not lacking:
             result.append((name, INT8))
     return result

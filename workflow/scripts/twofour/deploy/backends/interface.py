@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-INT8 = "int8"  # the precision of quantised models
+from ...artifacts import INT8
 
 
 @dataclass(frozen=True)

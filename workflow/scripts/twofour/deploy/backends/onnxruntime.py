@@ -52,7 +52,7 @@ def build(
     path = _file(model, out, precision)
     if precision == INT8:
         graph = onnx_graph.load(model / QUANTIZED)
-        layers = [n.name for n in forms.quantised_layers(graph) if n.op_type == "Conv"]
+        layers = [node.name for node in forms.quantised_convolutions(graph)]
         limits = calibration.read(model).limits
         onnx_graph.write(path, forms.for_onnxruntime(graph, limits))
         facts = integers.proof("onnxruntime", layers, _computed_as_integers(path))

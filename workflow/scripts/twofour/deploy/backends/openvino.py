@@ -65,7 +65,7 @@ def build(
     path = _file(model, precision)
     if precision == INT8:
         graph = onnx_graph.load(path)
-        layers = [n.name for n in forms.quantised_layers(graph) if n.op_type == "Conv"]
+        layers = [node.name for node in forms.quantised_convolutions(graph)]
         shape = [1, *(d.dim_value for d in graph.proto.input[0].type.tensor_type.shape.dim[1:])]
         compiled = _compile(_network(path), shape, precision, machine)
         facts = integers.proof("openvino", layers, _computed_as_integers(compiled))

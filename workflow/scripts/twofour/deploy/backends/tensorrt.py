@@ -238,7 +238,7 @@ def _network(trt, model: Path, precision: str) -> tuple[tuple[Path, bytes], list
     if precision != INT8:
         return (model / ONNX, (model / ONNX).read_bytes()), []
     graph = onnx_graph.load(model / QUANTIZED)
-    names = [node.name for node in forms.quantised_layers(graph) if node.op_type == "Conv"]
+    names = [node.name for node in forms.quantised_convolutions(graph)]
     if int(trt.__version__.partition(".")[0]) < INT8_CONSTANTS:
         forms.with_float_weights(graph)
     return (model / QUANTIZED, onnx_graph.content(graph)), names
