@@ -18,7 +18,6 @@ from pathlib import Path
 
 from twofour import config
 from twofour.artifacts import CALIBRATION, ONNX, PROVENANCE
-from twofour.quantization import calibration
 from twofour.system import files, libraries
 from twofour.system.settings import Hardware
 
@@ -60,7 +59,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         shutil.copy(model / ONNX, folder)
-        np.save(folder / "calibration.npy", pictures(calibration.sample(dataset.train, IMAGES)))
+        np.save(folder / "calibration.npy", pictures(lists.sample(dataset.train, IMAGES)))
         for peer, backend in PEERS.items():
             program = turns.HERE / "contestants" / "quantisers.py"
             quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

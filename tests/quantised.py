@@ -24,30 +24,11 @@ def export(
     One that is not ``biased`` has biases of zeros once its batch norms are folded.
     """
     from twofour.deploy import export as exporting
-    from twofour.network.inference import Inference
-
-    from plans import variables
 
     network = architecture.resnet(Model(name=name, width=width, blocks=blocks), 4)
-    rng = np.random.default_rng(0)
-    shapes = variables(Inference(network, SIZE, "cpu").graph)
-    state = {}
-    for name_, part in ((n, n.rpartition(".")[2]) for n in network.state):
-        shape = shapes[name_]
-        fan_in = np.prod(shape[1:]) if len(shape) == 4 else shape[0]
-        state[name_] = {
-            "weight": lambda s=shape, f=fan_in: rng.standard_normal(s) * np.sqrt(2 / f),
-            "bias": lambda s=shape: rng.standard_normal(s) * 0.1,
-            "mean": lambda s=shape: rng.standard_normal(s) * 0.1,
-            "variance": lambda s=shape: np.abs(rng.standard_normal(s)) * 0.3 + 0.8,
-        }[part]().astype("float32")
-        if not biased and part in ("bias", "mean"):
-            state[name_][:] = 0
-        if part == "weight" and len(shape) == 1:  # of a batch norm; some are negative
-            state[name_] = (1 + 0.3 * rng.standard_normal(shape)).astype("float32")
-    state["classifier.weight"] *= np.float32(0.1)  # probabilities that are not all 0 or 1
-    state, _ = prune.prune(state, sparse_layers(network), "mask_1d")
-    exporting.export(network, state, SIZE, folder)
+    weights = state(network, biased)
+    weights, _ = prune.prune(weights, sparse_layers(network), "mask_1d")
+    exporting.export(network, weights, SIZE, folder)
     limits, layers = calibration.calibrate(folder, lambda: [images(16)], "minmax", 100, 1)
     hash_ = files.sha256(folder / ONNX)
     calibration.write(
@@ -55,6 +36,27 @@ def export(
     )
     onnx_graph.write(folder / QUANTIZED, quantise(folder))
     return folder
+
+
+def state(network: architecture.Architecture, biased: bool = True) -> dict[str, np.ndarray]:
+    """Weights and statistics as after a training."""
+    rng = np.random.default_rng(0)
+    found = {}
+    for name, shape in network.state.items():
+        part = name.rpartition(".")[2]
+        fan_in = np.prod(shape[1:]) if len(shape) == 4 else shape[0]
+        found[name] = {
+            "weight": lambda s=shape, f=fan_in: rng.standard_normal(s) * np.sqrt(2 / f),
+            "bias": lambda s=shape: rng.standard_normal(s) * 0.1,
+            "mean": lambda s=shape: rng.standard_normal(s) * 0.1,
+            "variance": lambda s=shape: np.abs(rng.standard_normal(s)) * 0.3 + 0.8,
+        }[part]().astype("float32")
+        if not biased and part in ("bias", "mean"):
+            found[name][:] = 0
+        if part == "weight" and len(shape) == 1:  # of a batch norm; some are negative
+            found[name] = (1 + 0.3 * rng.standard_normal(shape)).astype("float32")
+    found["classifier.weight"] *= np.float32(0.1)  # probabilities that are not all 0 or 1
+    return found
 
 
 def sparse_layers(network) -> list[str]:

@@ -18,9 +18,14 @@ INPUT = {
     *TRAIN,
     *("import_dense", "export", "reference", "evaluate", "benchmark"),
     *("calibrate", "reference_int8"),
+    *("measure_inputs", "measure_sensitivity"),
 }
-CHOICE = {"permute", "prune"}
-NETWORK = {*TRAIN, "permute", "prune", "export", "reference", "import_weights", "import_dense"}
+CHOICE = {"permute", "prune", "measure_sensitivity", "choose_layers"}
+WEIGHED = {"measure_inputs", "measure_sensitivity"}
+NETWORK = {
+    *(*TRAIN, *CHOICE, "measure_inputs"),
+    *("export", "reference", "import_weights", "import_dense"),
+}
 MACHINE = {
     *TRAIN,
     *("import_dense", "build", "build_for_batches"),
@@ -92,11 +97,14 @@ KEYS = {
     "train.distill_temperature": (2, {"train_sparse"}),
     "train.tensorboard": (True, TRAIN),
     "train.checkpoint_minutes": (1, TRAIN),
-    "sparsity.algorithm": ("mask_2d_best", {"list_models"}),
+    "sparsity.algorithm": ("mask_2d_best", {"list_models", "report"}),
     "sparsity.include": (["layer*"], CHOICE),
     "sparsity.exclude": (["stem.conv.weight"], CHOICE),
     "sparsity.permute": (True, set()),  # changes which rules exist
     "sparsity.require_learnt": (False, CHOICE),
+    "sparsity.images": (100, WEIGHED),
+    "sparsity.sensitivity": (True, {"report"}),
+    "sparsity.choose": ({"max_top1_drop": 1}, {"choose_layers", "report"}),
     "quantization.images": (7, {"calibrate"}),
     "quantization.algorithm": ("mse", {"calibrate"}),
     "quantization.percentile": (99, {"calibrate"}),
@@ -120,7 +128,7 @@ KEYS = {
     "release.license": ("mit", {"release"}),
     "release.preprocessing": (False, {"release"}),
     "hardware.device": ("cpu", MACHINE),
-    "hardware.threads": (2, {*MACHINE, "calibrate", "reference_int8"}),
+    "hardware.threads": (2, {*MACHINE, *WEIGHED, "calibrate", "reference_int8"}),
     "hardware.gpus": (2, TRAIN),
     "hardware.cpu_processes": (2, TRAIN),
     "hardware.nodes": (2, TRAIN),
@@ -192,10 +200,18 @@ MODULES = {
     "train.parallel": TRAINING,
     "train.seen": {*TRAINING, "import_dense", "report"},
     "train.given": {"import_dense"},
-    "train.metrics": {*TRAINING, "import_dense", "prune", "permute", "evaluate"},
+    "train.metrics": {
+        *TRAINING,
+        "import_dense",
+        "prune",
+        "permute",
+        "evaluate",
+        "measure_sensitivity",
+    },
     "data.loader": {
         *TRAINING,
         *("import_dense", "reference", "evaluate", "benchmark", "calibrate", "reference_int8"),
+        *WEIGHED,
     },
     "data.images": {"prepare_dataset"},
     "data.dataset": {"prepare_dataset"},
@@ -206,7 +222,11 @@ MODULES = {
     "data.imagenet": {"unpack_imagenet"},
     "data.digits": {"make_digits"},
     "network.inference": INFERENCE,
-    "sparse.masks": {*TRAINING, "prune", "permute"},
+    "network.pieces": {*WEIGHED, "choose_layers", "plot_sensitivity", "report"},
+    "sparse.masks": {*TRAINING, "prune", "permute", "measure_sensitivity"},
+    "sparse.inputs": {*WEIGHED, "prune"},
+    "sparse.sensitivity": {*WEIGHED, "choose_layers", "plot_sensitivity", "report"},
+    "sparse.choice": {"measure_sensitivity", "choose_layers", "plot_sensitivity", "report"},
     "sparse.permute": {"permute"},
     "sparse.check": {"build", "check", "evaluate", "benchmark", "release"},
     "quantization.calibration": {"calibrate", "quantize"},
@@ -233,6 +253,8 @@ MODULES = {
     "deploy.triton": {"release"},
     "deploy.snippet": {"report", "release"},
     "report.plot": {"plot"},
+    "report.style": {"plot", "plot_sensitivity"},
+    "report.sensitivity": {"plot_sensitivity"},
     "report.report": {"report"},
     "report.captions": {"report"},
     "report.provenance": {"record_provenance"},

@@ -403,6 +403,31 @@ BRANCHED = {
 }
 
 
+CHOSEN = {"sparsity": {"algorithm": "wanda", "choose": {"max_top1_drop": 100}}}
+WEIGHED = {"measure_inputs", "measure_sensitivity", "choose_layers", "plot_sensitivity"}
+
+
+def test_layers_are_chosen_by_a_measurement_that_another_budget_leaves_alone(run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder, symlinks=True)
+    assert planned(folder, {"sparsity": {"sensitivity": True}}) == {
+        *("measure_sensitivity", "plot_sensitivity", *REPORTED),
+    }
+    assert planned(folder, CHOSEN) == {*WEIGHED, "list_models", *PRUNED}
+    pruned, plot = f"{RUN}/pruned/wanda/sparsity.json", f"{RUN}/sensitivity/wanda/pareto.svg"
+    snakemake(folder, "--configfile", "changed.yaml", "--cores", 2, pruned, plot)
+    made = files.read_json(folder / RUN / "sensitivity" / "wanda" / "choice.json")
+    rows = files.read_json(folder / pruned)["layers"]
+    sparse = [row["name"] for row in rows if row["sparse"]]
+    assert sparse == [name for name, one in made["choices"].items() if one["sparse"]]
+    assert len(sparse) == made["layers"] == made["of"] and made["top1_drop"] <= 100
+    arrays = weights.load(folder / RUN / "pruned" / "wanda" / "model.pdparams")
+    assert all(pattern.holds(arrays[name]) for name in sparse)
+    other = merged(CHOSEN, {"sparsity": {"choose": {"max_top1_drop": 50}}})
+    again = planned(folder, other)
+    assert again == {"choose_layers", "plot_sensitivity", "list_models", *PRUNED}
+
+
 @pytest.fixture(scope="module")
 def branched(run):
     """A finished run of two algorithms, with permutation; its results folder."""

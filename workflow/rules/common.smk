@@ -24,7 +24,7 @@ from twofour.data import imagenet, tree
 from twofour.deploy import backends
 from twofour.models import DENSE, PRUNED, SPARSE
 from twofour.network import architecture
-from twofour.sparse import layers
+from twofour.sparse import layers, masks
 from twofour.system import files, hardware, lock, slurm
 from twofour.system.errors import TwoFourError
 
@@ -147,6 +147,15 @@ def promised(wildcards):
     """The sparsity.json that says which layers of a model must be sparse; [] for a dense one."""
     promise = PROMISES[wildcards.model]
     return f"{RESULTS}/{promise}/{artifacts.SPARSITY}" if promise else []
+
+
+def norms(seed):
+    """inputs.npz for algorithms that go by inputs, a function for Snakemake."""
+    return lambda wildcards: (
+        f"{RESULTS}/{seed}{artifacts.INPUTS}".format(**{"seed": "", **wildcards})
+        if ALGORITHMS[wildcards.algorithm] in masks.BY_INPUTS
+        else []
+    )
 
 
 def is_int8(wildcards):

@@ -140,6 +140,7 @@ use rule compare as report with:
         sparsity=SPARSITY[PRUNED],
         trainings=[f"{RESULTS}/{name}/{artifacts.TRAINING}" for name in TRAININGS],
         plots=rules.plot.output,
+        weighed=(expand(rules.plot_sensitivity.output, algorithm=ALGORITHMS) if MEASURES else []),
     output:
         page=report(
             f"{RESULTS}/{artifacts.REPORT}",

@@ -21,7 +21,7 @@ def main(options) -> None:
     machine = libraries.prepare(Hardware(device="cpu", threads=settings.hardware.threads))
     dataset, model = lists.read(options.data), Path(options.model)
     chosen = settings.quantization
-    images = calibration.sample(dataset.train, chosen.images)
+    images = lists.sample(dataset.train, chosen.images)
 
     def batches():
         pictures = loader.for_evaluation(

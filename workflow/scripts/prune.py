@@ -13,7 +13,7 @@ from twofour.system import cli, files
 def main(options) -> None:
     from twofour import stages
     from twofour.network import weights
-    from twofour.sparse import layers, masks, pattern, prune
+    from twofour.sparse import inputs, layers, masks, pattern, prune
     from twofour.train import metrics
 
     settings = stages.load(options.config, "prune")
@@ -22,11 +22,14 @@ def main(options) -> None:
     dense, network = weights.load_network(options.weights, settings.model)
     choices = layers.choose(network.weights, settings.sparsity.include, settings.sparsity.exclude)
     layers.require_some(choices)
+    if options.choice:
+        choices = layers.taken(options.choice, choices)
     names = layers.chosen(choices)
-    pruned, kept = prune.prune(dense, names, options.algorithm)
+    norms = inputs.load(options.inputs, network.weights) if options.inputs else None
+    pruned, kept = prune.prune(dense, names, options.algorithm, norms)
     pattern.require(pruned, names, "the pruned network")
     unpermuted = None
-    if options.unpermuted:
+    if options.unpermuted and options.algorithm in masks.BY_MAGNITUDE:
         unpermuted = weights.load(options.unpermuted)
         weights.require(unpermuted, names, options.unpermuted)
     report = prune.report(pruned, dense, choices, options.algorithm, unpermuted)
@@ -59,6 +62,10 @@ def arguments(parser) -> None:
     parser.add_argument(
         "--training", metavar="FILE", help="its train.json: refuse a network that did not learn"
     )
+    parser.add_argument(
+        "--inputs", metavar="FILE", help="inputs.npz, for algorithms that go by inputs"
+    )
+    parser.add_argument("--choice", metavar="FILE", help="choice.json: which layers stay dense")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
 
 

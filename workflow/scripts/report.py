@@ -21,7 +21,10 @@ def main(options) -> None:
     settings = stages.load(options.config, "report")
     results = Path(options.results)
     cases = backends.cases(settings.deploy.backends, settings.deploy.precisions)
-    text = report.render(results, models.read(results / MODELS), cases)
+    sparsity = settings.sparsity
+    chosen = sparsity.choose.max_top1_drop is not None
+    weighed = sparsity.algorithm if chosen or sparsity.sensitivity else ()
+    text = report.render(results, models.read(results / MODELS), cases, weighed, chosen)
     files.write_text(results / REPORT, text)
     cli.log.info("wrote %s", results / REPORT)
 

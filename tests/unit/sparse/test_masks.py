@@ -3,6 +3,7 @@
 import itertools
 
 from twofour.sparse import masks, pattern, prune
+from twofour.system.errors import TwoFourError
 
 import numpy as np
 import pytest
@@ -82,10 +83,11 @@ def test_2d_masks_against_brute_force(shape, kind):
 @pytest.mark.parametrize("algorithm", list(masks.ALGORITHMS))
 def test_every_mask_is_2_4_along_the_inputs(shape, algorithm):
     weight = weights(shape, "normal")
-    mask = masks.ALGORITHMS[algorithm](weight)
+    norms = np.random.default_rng(1).random(shape[pattern.input_axis(shape)])
+    mask = masks.make(algorithm, weight, norms)
     assert mask.shape == shape and mask.dtype == bool
     assert pattern.holds(weight * mask)
-    if algorithm != "mask_1d" and len(shape) == 4 and shape[0] % 4 == 0:
+    if algorithm.startswith("mask_2d") and len(shape) == 4 and shape[0] % 4 == 0:
         # 2-D masks are 2:4 along the outputs as well, at each kernel position.
         assert pattern.holds(np.swapaxes(mask, 0, 1))
 
@@ -94,10 +96,25 @@ def test_every_mask_is_2_4_along_the_inputs(shape, algorithm):
 def test_kept_magnitude_orders_the_algorithms(kind):
     weight = weights((32, 64, 3, 3), kind)
     one, greedy_, best = (
-        np.abs(weight * masks.ALGORITHMS[a](weight)).sum()
+        np.abs(weight * masks.make(a, weight)).sum()
         for a in ("mask_1d", "mask_2d_greedy", "mask_2d_best")
     )
     assert one >= best >= greedy_ > 0.6 * np.abs(weight).sum() * (kind == "normal")
+
+
+@pytest.mark.parametrize("shape", [(8, 16, 3, 3), (16, 8)])
+def test_wanda_keeps_the_largest_products_of_weight_and_norm(shape):
+    """By the definition, group by group: Sun et al., equation 1."""
+    weight, axis = weights(shape, "normal"), pattern.input_axis(shape)
+    norms = np.random.default_rng(1).random(shape[axis]).astype(np.float32)
+    mask = np.moveaxis(masks.make("wanda", weight, norms), axis, -1)
+    score = np.moveaxis(np.abs(weight), axis, -1) * norms
+    for kept, scores in zip(mask.reshape(-1, 4), score.reshape(-1, 4)):
+        assert set(np.flatnonzero(kept)) == set(np.argsort(scores)[2:])
+    same = masks.make("wanda", weight, np.full(shape[axis], 3.0))
+    assert np.array_equal(same, masks.mask_1d(weight))
+    with pytest.raises(TwoFourError, match="wanda needs the norms"):
+        masks.make("wanda", weight)
 
 
 def test_prune_leaves_other_weights_and_kept_values_alone():

@@ -34,7 +34,14 @@ TENSORBOARD = "tensorboard"  # a folder of event files, not an output either
 MASKS = "masks.npz"
 SPARSITY = "sparsity.json"
 PERMUTATION = "permutation.json"
+INPUTS = "inputs.npz"  # norms of what each weight reads
 CHECKPOINTS = "checkpoints"  # a folder, not an output: Snakemake must not delete it
+
+# What pruning costs, and which layers were chosen: <folder>[/<algorithm>]/<name>
+SENSITIVITY_FOLDER = "sensitivity"
+SENSITIVITY, PATH, CHOICE = "sensitivity.csv", "path.csv", "choice.json"
+SENSITIVITY_PLOT, PARETO_PLOT = "sensitivity.svg", "pareto.svg"
+SENSITIVITY_NOTES = "notes.{what}.npz"  # of a measurement under way, not an output
 
 INT8 = "int8"  # the precision of quantised models, in names of files and of cases
 

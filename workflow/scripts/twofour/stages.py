@@ -38,6 +38,7 @@ TRAINING = (
     *(k for k in (f"train.{name}" for name in sections.names(Train)) if k not in DISTILLATION),
     *(*MACHINE, "hardware.gpus", "hardware.cpu_processes", "hardware.nodes"),
 )
+CALIBRATION = ("model", "sparsity.images", *PICTURES, *LOADING, "hardware.threads")
 EVERYTHING = tuple(sections.names(config.Config))
 
 
@@ -73,6 +74,9 @@ STAGES: dict[str, Stage] = {
         ("model", "dense.weights", *PICTURES, *LOADING, "evaluation.batch_size", *MACHINE)
     ),
     "permute": Stage(("seed", "model", "data.image_size", *CHOSEN)),
+    "measure_inputs": Stage(CALIBRATION),
+    "measure_sensitivity": Stage((*CALIBRATION, *CHOSEN)),
+    "choose_layers": Stage(("model", *CHOSEN, "sparsity.choose")),
     "prune": Stage(("model", *CHOSEN)),
     "export": Stage(("model", *PICTURES, "data.exif")),
     "calibrate": Stage(
@@ -112,8 +116,14 @@ STAGES: dict[str, Stage] = {
     ),
     "compare": Stage(("deploy", "benchmark.batch_sizes")),
     "plot": Stage(("deploy",)),
+    "plot_sensitivity": Stage(),
     "record_provenance": Stage(EVERYTHING),
-    "report": Stage(("deploy",)),
+    "report": Stage(
+        (
+            "deploy",
+            *(f"sparsity.{name}" for name in ("algorithm", "sensitivity", "choose")),
+        )
+    ),
     "accept": Stage(("accept",)),
     "release": Stage(
         (

@@ -15,6 +15,7 @@ from ..system.errors import TwoFourError
 from ..system.files import PathLike, read_arrays, read_json, read_text
 
 _WORDNET = re.compile(r"(n\d{8}) ")
+_SEED = 20170508  # the same list gives the same sample; what it is does not matter much
 
 
 def read_list(path: PathLike) -> tuple[list[str], np.ndarray]:
@@ -82,22 +83,34 @@ def numbers(names: Sequence[str]) -> dict[str, int]:
 def read(folder: PathLike) -> Dataset:
     """Read the artifacts in ``folder``; TwoFourError if they do not fit together."""
     folder = Path(folder)
-    named = classes(folder)
-    train, val = (read_list(folder / name) for name in (TRAIN_LIST, VAL_LIST))
-    content = read_json(folder / CONTENT)
-    turned = content["orientations"]
-    for name, (_, labels) in ((TRAIN_LIST, train), (VAL_LIST, val)):
-        if labels.max() >= len(named):
-            raise TwoFourError(
-                f"{folder / name} has label {labels.max()}, but {CLASSES} names only "
-                f"{len(named)} classes"
-            )
-    return Dataset(
-        Split(*train, _orientations(turned["train"], len(train[0]))),
-        Split(*val, _orientations(turned["val"], len(val[0]))),
-        named,
-        content["content_hash"],
-    )
+    content, named = read_json(folder / CONTENT), classes(folder)
+    train, val = (_split(folder, key, content, named) for key in ("train", "val"))
+    return Dataset(train, val, named, content["content_hash"])
+
+
+def read_training(folder: PathLike) -> Split:
+    """The training images alone: the list of validation images is not read."""
+    folder = Path(folder)
+    return _split(folder, "train", read_json(folder / CONTENT), classes(folder))
+
+
+def sample(images: Split, count: int) -> Split:
+    """``count`` of the images, drawn at random but always the same ones, in the list's order."""
+    drawn = np.random.default_rng(_SEED).permutation(len(images.paths))[:count]
+    chosen = np.sort(drawn)
+    paths = [images.paths[i] for i in chosen]
+    return Split(paths, images.labels[chosen], images.orientations[chosen])
+
+
+def _split(folder: Path, key: str, content: dict, named: list[str]) -> Split:
+    path = folder / {"train": TRAIN_LIST, "val": VAL_LIST}[key]
+    paths, labels = read_list(path)
+    if labels.max() >= len(named):
+        raise TwoFourError(
+            f"{path} has label {labels.max()}, but {CLASSES} names only {len(named)} classes"
+        )
+    turned = content["orientations"][key]
+    return Split(paths, labels, _orientations(turned, len(paths)))
 
 
 def _orientations(turned: dict[str, int], count: int) -> np.ndarray:

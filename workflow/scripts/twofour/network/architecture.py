@@ -41,6 +41,7 @@ EXPANSION = 4  # output channels of a bottleneck over the channels of its 3×3 c
 STEM = "stem.conv.weight"
 CLASSIFIER, CLASSIFIER_BIAS = "classifier.weight", "classifier.bias"
 NORM_PARTS = ("weight", "bias", "mean", "variance")  # of a batch norm; the last two are statistics
+NORM_EPSILON = 1e-5
 
 
 @dataclass(frozen=True)

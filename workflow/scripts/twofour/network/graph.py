@@ -20,6 +20,7 @@ from paddle.static import nn
 from .architecture import (
     CLASSIFIER,
     CLASSIFIER_BIAS,
+    NORM_EPSILON,
     NORM_PARTS,
     Architecture,
     Block,
@@ -28,7 +29,6 @@ from .architecture import (
     output_of,
 )
 
-NORM_EPSILON = 1e-5
 NORM_MOMENTUM = 0.9  # of the running statistics
 IMAGES, PROBABILITIES = "images", "probabilities"  # names of the network's input and output
 _ONEDNN_OPS = {"conv2d", "conv2d_grad", "pool2d"}

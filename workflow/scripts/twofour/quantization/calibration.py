@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from ..artifacts import CALIBRATION, ONNX
-from ..data.lists import Split
 from ..network.architecture import input_of, output_of
 from ..system.errors import TwoFourError
 from ..system.files import PathLike, read_json, sha256, write_json
@@ -17,7 +16,6 @@ from . import fold, observe, onnx_graph, placement, ranges
 from .onnx_graph import Graph
 
 BATCH = 8  # images at a time: all activations of them are kept, 40 MB for each in ResNet50
-_SEED = 20170508  # the same list gives the same images; what they are does not matter much
 
 
 @dataclass(frozen=True)
@@ -35,14 +33,6 @@ class Calibration:
     dataset: str
     onnx: str
     layers: dict[str, float]
-
-
-def sample(images: Split, count: int) -> Split:
-    """``count`` of the images, drawn at random but always the same ones, in the list's order."""
-    drawn = np.random.default_rng(_SEED).permutation(len(images.paths))[:count]
-    chosen = np.sort(drawn)
-    paths = [images.paths[i] for i in chosen]
-    return Split(paths, images.labels[chosen], images.orientations[chosen])
 
 
 def calibrate(

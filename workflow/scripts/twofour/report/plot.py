@@ -26,23 +26,15 @@ from ..models import (
     of_first_seed,
     of_kind,
 )
-from ..system.files import atomic, read_json
+from ..system.files import read_json
 from . import classes, compare, statistics
 from .classes import Judged
 from .compare import Table
+from .style import STYLE, save
 
 HATCHES = ("", "//", "..", "xx")  # tell the branches of several algorithms apart
 MARKERS = "os^DvPX*"  # tell cases apart
 DASHES = ("o-", "s--", "^:", "d-.")
-STYLE = {
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "font.size": 10,
-    "svg.hashsalt": "twofour",  # the same plot gives the same file
-    "svg.fonttype": "path",  # looks the same wherever it is opened
-}
 # {layer: (a sparse kernel could run it, a sparse kernel does run it)}
 Kernels = Mapping[str, tuple[bool, bool]]
 
@@ -118,7 +110,7 @@ def draw_training(histories: Mapping[Model, pd.DataFrame], path: Path) -> None:
         for axes in (left, right):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _legend_below(figure, left)
-        _save(figure, path)
+        save(figure, path)
 
 
 def _leading(value: float, position: int) -> str:
@@ -169,7 +161,7 @@ def draw_tradeoff(table: Table, path: Path) -> None:
         figure.legend(
             handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=4, frameon=False
         )
-        _save(figure, path)
+        save(figure, path)
 
 
 def _front(rows: pd.DataFrame) -> pd.DataFrame:
@@ -195,7 +187,7 @@ def draw_models(table: Table, path: Path) -> None:
         for axes in places[len(cases) :]:
             axes.set_visible(False)
         _legend_below(figure, places[0])
-        _save(figure, path)
+        save(figure, path)
 
 
 def _throughput(axes, rows: pd.DataFrame, looks: Mapping[str, Mapping]) -> None:
@@ -248,7 +240,7 @@ def draw_classes(judged: Judged, models: Sequence[Model], path: Path) -> None:
         )
         left.legend(frameon=False, fontsize=8)
         _class_changes(right, judged, looks)
-        _save(figure, path)
+        save(figure, path)
 
 
 def _class_changes(axes, judged: Judged, looks: Mapping[str, str]) -> None:
@@ -298,7 +290,7 @@ def draw_layers(
         last.set_xlim(-0.7, len(names) - 0.3)
         for axes in grid[:, 0]:
             axes.grid(axis="x", visible=False)
-        _save(figure, path)
+        save(figure, path)
 
 
 def _kept_magnitude(axes, pruned: Mapping[str, list[dict]]) -> None:
@@ -358,9 +350,3 @@ def _legend_below(figure: Figure, axes) -> None:
     figure.legend(
         handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=4, frameon=False
     )
-
-
-def _save(figure: Figure, path: Path) -> None:
-    figure.tight_layout()
-    with atomic(path) as temporary:
-        figure.savefig(temporary, format="svg", bbox_inches="tight", metadata={"Date": None})

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..system import patterns
 from ..system.errors import TwoFourError
+from ..system.files import PathLike, read_json
 from .pattern import GROUP, density, eligible, holds, input_axis, kept_magnitude
 
 
@@ -96,3 +97,12 @@ def report(
 def choices(report: Mapping) -> dict[str, Choice]:
     """The choices that a report was made with."""
     return {row["name"]: Choice(row["sparse"], row["reason"]) for row in report["layers"]}
+
+
+def taken(file: PathLike, before: Mapping[str, Choice]) -> dict[str, Choice]:
+    """The choices in a choice.json; TwoFourError unless they are about the layers ``before``."""
+    found = read_json(file)["choices"]
+    sparse = {name for name, one in before.items() if one.sparse}
+    if set(found) != set(before) or any(found[n]["sparse"] and n not in sparse for n in found):
+        raise TwoFourError(f"{file} was chosen for other layers; choose again")
+    return {name: Choice(**found[name]) for name in before}

@@ -1,12 +1,14 @@
-"""Which weights 2:4 sparsity keeps: three algorithms, as NumPy operations on whole tensors.
+"""Which weights 2:4 sparsity keeps: four algorithms, as NumPy operations on whole tensors.
 
-All select by magnitude |w|. A weight is [out, in, kh, kw] or [in, out]; a mask is a bool array of
-its shape, True where the weight is kept.
+Three select by magnitude |w|, wanda by the magnitude times that of what the weight reads. A weight
+is [out, in, kh, kw] or [in, out]; a mask is a bool array of its shape, True where it is kept.
 
 References: A. Mishra et al., "Accelerating Sparse Deep Neural Networks", arXiv 2104.08378, section
 3 (2:4 and its selection by magnitude); I. Hubara et al., "Accelerated Sparse Neural Training: A
 Provable and Efficient Method to Find N:M Transposable Masks", NeurIPS 2021, section 3 (the 2-D
-masks, which are 2:4 along the outputs, too, so that the backward pass could use them as well).
+masks, which are 2:4 along the outputs, too, so that the backward pass could use them as well); M.
+Sun et al., "A Simple and Effective Pruning Approach for Large Language Models", ICLR 2024, section
+3 (Wanda, which is for linear layers; here also for convolutions).
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..system.errors import TwoFourError
 from ..system.files import PathLike, atomic, read_arrays
 from .pattern import GROUP, KEPT, input_axis
 
@@ -181,11 +184,34 @@ for _filled, _above in _FILLED.items():
 _PATTERNS = np.array([[c in _PAIRS[p] for p in ps for c in range(GROUP)] for ps in _KEPT_PAIRS])
 
 
-ALGORITHMS: dict[str, Mask] = {
+def wanda(weight: np.ndarray, norms: np.ndarray) -> np.ndarray:
+    """Keep the 2 of every 4 neighbours along the input channels with the largest |w|·‖x‖.
+
+    ``norms`` [in] are the Euclidean norms of the input channels over images and positions
+    (:mod:`.inputs`), as in equation 1 of the paper; a group competes among itself, as in its
+    section on N:M sparsity.
+    """
+    wide = [1] * weight.ndim
+    wide[input_axis(weight.shape)] = -1
+    return mask_1d(weight * norms.astype(weight.dtype).reshape(wide))
+
+
+BY_MAGNITUDE: dict[str, Mask] = {
     "mask_1d": mask_1d,
     "mask_2d_greedy": mask_2d_greedy,
     "mask_2d_best": mask_2d_best,
 }
+BY_INPUTS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {"wanda": wanda}
+ALGORITHMS = (*BY_MAGNITUDE, *BY_INPUTS)
+
+
+def make(algorithm: str, weight: np.ndarray, norms: np.ndarray | None = None) -> np.ndarray:
+    """The mask of ``weight`` by one of the ALGORITHMS; those BY_INPUTS need ``norms``."""
+    if algorithm in BY_MAGNITUDE:
+        return BY_MAGNITUDE[algorithm](weight)
+    if norms is None:
+        raise TwoFourError(f"{algorithm} needs the norms of the inputs of the layers")
+    return BY_INPUTS[algorithm](weight, norms)
 
 
 def _matrix(weight: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:

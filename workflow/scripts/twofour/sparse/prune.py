@@ -6,20 +6,23 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from . import layers, pattern
+from . import layers, masks, pattern
 from .layers import Choice
-from .masks import ALGORITHMS
 
 Weights = Mapping[str, np.ndarray]
 
 
 def prune(
-    weights: Weights, names: Iterable[str], algorithm: str
+    weights: Weights, names: Iterable[str], algorithm: str, norms: Weights | None = None
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """A copy of ``weights`` with those in ``names`` pruned by ``algorithm``, and their masks."""
-    masks = {name: ALGORITHMS[algorithm](weights[name]) for name in names}
-    pruned = {name: np.where(mask, weights[name], 0) for name, mask in masks.items()}
-    return {**weights, **{n: w.astype(weights[n].dtype) for n, w in pruned.items()}}, masks
+    """A copy of ``weights`` with those in ``names`` pruned by ``algorithm``, and their masks.
+
+    ``norms`` {weight: norms of its input channels} are for algorithms that judge by inputs.
+    """
+    norms = norms or {}
+    kept = {name: masks.make(algorithm, weights[name], norms.get(name)) for name in names}
+    pruned = {name: np.where(mask, weights[name], 0) for name, mask in kept.items()}
+    return {**weights, **{n: w.astype(weights[n].dtype) for n, w in pruned.items()}}, kept
 
 
 def report(
@@ -32,7 +35,7 @@ def report(
     """What sparsity.json holds for a pruned network.
 
     With ``unpermuted``, the dense weights before their channels were reordered, it also says how
-    much of those the same algorithm keeps.
+    much of those the same algorithm, one by magnitude, keeps.
     """
     result = layers.report(pruned, choices, before=dense)
     if unpermuted is not None:

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..system.sections import Section, key
 from .masks import ALGORITHMS
 
 _ALGORITHM = {"enum": list(ALGORITHMS)}
+
+
+@dataclass(frozen=True, repr=False)
+class Choose(Section):
+    """Which of the layers that 2:4 can apply to stay dense, for the sake of accuracy."""
+
+    max_top1_drop: float | None = key(
+        None,
+        "most points of top-1 that pruning may cost before retraining, on images of the training "
+        "list; the layers that lose most for what they gain stay dense until it holds; null prunes "
+        "all; retraining regains most of such a drop",
+        minimum=0,
+        maximum=100,
+    )
 
 
 @dataclass(frozen=True, repr=False)
@@ -18,9 +32,10 @@ class Sparsity(Section):
         "mask_1d",
         "how the weights to keep are chosen: mask_1d keeps the 2 largest of each 4 along the input "
         "channels; mask_2d_best and mask_2d_greedy also keep 2 of each 4 along the outputs, with "
-        "the most magnitude that allows, or nearly; a list makes a branch of the workflow of each; "
-        "the models of mask_1d are called pruned and sparse, the others pruned/<algorithm> and "
-        "sparse/<algorithm>",
+        "the most magnitude that allows, or nearly; wanda keeps the 2 of each 4 along the input "
+        "channels with the largest |w| times the norm of the channel on sparsity.images; a list "
+        "makes a branch of the workflow of each; the models of mask_1d are called pruned and "
+        "sparse, the others pruned/<algorithm> and sparse/<algorithm>",
         schema={
             "oneOf": [
                 _ALGORITHM,
@@ -47,3 +62,16 @@ class Sparsity(Section):
     require_learnt: bool = key(
         True, "stop before pruning if the dense network's top-1 is within the noise of chance"
     )
+    images: int = key(
+        256,
+        "images of the training list, drawn at random, for wanda and for the sensitivity of layers "
+        "(all, if there are fewer)",
+        minimum=8,
+        maximum=1000000,
+    )
+    sensitivity: bool = key(
+        False,
+        "measure what pruning each layer, block and stage costs without retraining, even if "
+        "nothing is chosen by it",
+    )
+    choose: Choose = field(default_factory=Choose)

@@ -100,10 +100,14 @@ def select(section: Section, keys: Iterable[str]) -> dict[str, Any]:
         name, _, inner = entry.partition(".")
         value = getattr(section, name)
         if inner:
-            part.setdefault(name, {})[inner] = getattr(value, inner)
+            part.setdefault(name, {})[inner] = _plain(getattr(value, inner))
         else:
-            part[name] = as_dict(value) if isinstance(value, Section) else value
+            part[name] = _plain(value)
     return part
+
+
+def _plain(value: Any) -> Any:
+    return as_dict(value) if isinstance(value, Section) else value
 
 
 def decisive(section: Section) -> dict[str, Any]:

@@ -1,0 +1,136 @@
+#!/usr/bin/env python3
+"""Measure what pruning each layer, block and stage costs, without retraining.
+
+Takes images of the training list alone; those for validation play no part in what is pruned. A
+measurement that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from twofour import command
+from twofour.artifacts import PATH, SENSITIVITY, SENSITIVITY_NOTES
+from twofour.system import cli, files
+
+
+def main(options) -> None:
+    from twofour import stages
+    from twofour.data import lists, loader
+    from twofour.network import pieces, weights
+    from twofour.sparse import choice, inputs, layers, prune, sensitivity
+    from twofour.system import libraries, progress
+    from twofour.system.settings import Hardware
+    from twofour.train import metrics
+
+    settings = stages.load(options.config, "measure_sensitivity")
+    if options.training and settings.sparsity.require_learnt:
+        metrics.require_learnt(files.read_json(options.training), options.training)
+    machine = libraries.prepare(Hardware(device="cpu", threads=settings.hardware.threads))
+    dense, network = weights.load_network(options.weights, settings.model)
+    choices = layers.choose(network.weights, settings.sparsity.include, settings.sparsity.exclude)
+    layers.require_some(choices)
+    names = layers.chosen(choices)
+    norms = inputs.load(options.inputs, network.weights) if options.inputs else None
+    pruned, _ = prune.prune(dense, names, options.algorithm, norms)
+    size = settings.data.image_size
+    gains = choice.gains(network, names, pieces.multiplications(network, size))
+    images = lists.sample(lists.read_training(options.data), settings.sparsity.images)
+    pictures = loader.for_evaluation(
+        images, settings.data, network.input_channels, sensitivity.BATCH, machine
+    )
+    networks = sensitivity.Networks(network, dense, pruned, names, machine.threads, size)
+    units = sensitivity.units(network, names)
+    single = [
+        *(frozenset(), frozenset(names)),
+        *(unit.alone() for unit in units),
+        *(unit.spared(names) for unit in units),
+    ]
+    key = stages.digest(
+        *(options.config, options.algorithm, stages.code("measure_sensitivity")),
+        *(files.sha256(path) for path in (options.weights, options.inputs) if path),
+        *images.paths,
+    )
+    steps = pictures.steps
+    walked = choice.points(len(names))
+    duration = (
+        steps
+        * _unit_seconds(networks, network, size)
+        * (networks.work(dict.fromkeys(single)) + 2 + len(walked))
+    )
+    cli.log.info(
+        "%d networks on %d images, about %s",
+        *(len(set(single)) + len(walked), len(images.paths), progress.about(duration)),
+    )
+    out = Path(options.out)
+
+    def batches():
+        for batch, positions in pictures.epoch():
+            yield batch, images.labels[positions]
+
+    def measure(sets, what):
+        total = steps * len(dict.fromkeys(sets))
+        notes = sensitivity.Notes(out / SENSITIVITY_NOTES.format(what=what), f"{key} {what}")
+        if notes.done:
+            cli.log.info("going on after batch %d of %d (%s)", notes.done, steps, what)
+        with progress.bar(total, what, "network") as bar:
+            return sensitivity.measure(networks, sets, batches(), notes, bar.update)
+
+    out.mkdir(parents=True, exist_ok=True)
+    found = measure(single, "layers")
+    costs = sensitivity.costs(found, names)
+    ordered = choice.order(costs, gains)
+    path = [frozenset(), *(choice.begin(ordered, count) for count in walked)]
+    found.update(measure(path, "path"))
+    with files.atomic(out / SENSITIVITY) as temporary:
+        choice.table(units, found, names, costs, gains).to_csv(temporary, index=False)
+    with files.atomic(out / PATH) as temporary:
+        choice.path(ordered, found, gains).to_csv(temporary, index=False)
+    for what in ("layers", "path"):
+        (out / SENSITIVITY_NOTES.format(what=what)).unlink(missing_ok=True)
+    whole = found[frozenset(names)]
+    cli.log.info(
+        "top-1 on these training images %.2f %%, with all %d layers pruned by %s %.2f %%; pruning "
+        "%s costs most, %s least",
+        *(found[frozenset()].top1, len(names), options.algorithm, whole.top1),
+        *(ordered[-1], ordered[0]),
+    )
+
+
+def _unit_seconds(networks, network, size: int) -> float:
+    """Seconds that one whole network takes for a batch."""
+    from twofour.sparse import sensitivity
+
+    import numpy as np
+
+    noise = np.random.default_rng(0).standard_normal(
+        (sensitivity.BATCH, network.input_channels, size, size)
+    )
+    times = []
+    for _ in range(2):  # the first makes the networks
+        start = time.perf_counter()
+        list(networks.logits(noise.astype(np.float32), [frozenset()]))
+        times.append(time.perf_counter() - start)
+    return times[-1] / 2  # that of the dense one and of the pruned one
+
+
+def arguments(parser) -> None:
+    from twofour.sparse.masks import ALGORITHMS
+
+    parser.add_argument(
+        "--data", required=True, metavar="DIR", help="the dataset stage's artifacts"
+    )
+    parser.add_argument("--weights", required=True, metavar="FILE", help="dense model.pdparams")
+    parser.add_argument(
+        "--training", metavar="FILE", help="its train.json: refuse a network that did not learn"
+    )
+    parser.add_argument(
+        "--inputs", metavar="FILE", help="inputs.npz, for algorithms that go by inputs"
+    )
+    parser.add_argument("--algorithm", default="mask_1d", choices=list(ALGORITHMS))
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
+
+
+if __name__ == "__main__":
+    command.start(__file__, __doc__, arguments, main)
