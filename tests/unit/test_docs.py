@@ -75,7 +75,7 @@ def test_sparsity_page_has_every_algorithm():
 
 def test_rules_and_programs_share_their_names():
     programs = {path.stem for path in SCRIPTS.glob("*.py")}
-    trainings = {"train_dense", "train_sparse", "train_control"}
+    trainings = {"train_dense", "train_sparse", "train_control", "train_rival"}
     trainings |= {"train_qat_dense", "train_qat_sparse"}
     same = {**dict.fromkeys(trainings, "train"), "check_int8": "check"}
     same["benchmark_int8"] = "benchmark"

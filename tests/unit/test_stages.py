@@ -127,6 +127,7 @@ KEYS = {
     "accept.judge": ("bound", {"accept"}),
     "release.license": ("mit", {"release"}),
     "release.preprocessing": (False, {"release"}),
+    "rivals": ([{"model": {"width": 0.5}}], {"list_models"}),
     "hardware.device": ("cpu", MACHINE),
     "hardware.threads": (2, {*MACHINE, *WEIGHED, "calibrate", "reference_int8"}),
     "hardware.gpus": (2, TRAIN),

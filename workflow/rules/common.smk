@@ -5,6 +5,7 @@ import functools
 import math
 import os
 import platform
+import re
 import signal
 import subprocess
 import sys
@@ -88,6 +89,11 @@ MODELS = models.of_run(CONFIG)
 NAMES = [model.name for model in MODELS]
 MEASURED = [model.name for model in models.of_first_seed(MODELS)]  # for speed
 LEARNT = [model.name for model in MODELS if model.kind == models.QAT]  # they exist in int8 alone
+# Rivals by the last part of their names → the configuration that they are made with.
+RIVALS = {
+    models.rival_name(given["model"]).partition("/")[2]: configuration.of_rival(CONFIG, given)
+    for given in CONFIG.rivals
+}
 TRAININGS = [model.name for model in MODELS if model.made == models.TRAINING]
 CASE_NAMES = [f"{backend}-{precision}" for backend, precision in CASES]
 CHECKED = f"{RESULTS}/deploy/{{model}}/{artifacts.CHECK}"
@@ -101,7 +107,8 @@ PROMISES = {model.name: model.promise for model in MODELS}
 
 wildcard_constraints:
     seed="|".join(SEEDS) or "(?:)",  # the first needs no name
-    model="|".join(NAMES),
+    model="|".join(map(re.escape, NAMES)),
+    rival="|".join(map(re.escape, RIVALS)) or "(?!)",
     algorithm="|".join(ALGORITHMS) or "(?:)",  # mask_1d needs no name: nothing follows
     backend="|".join(dict(CASES)),
     precision="|".join({precision for _, precision in CASES}),
@@ -222,6 +229,24 @@ def seeded(stage):
     return lambda wildcards: parts[wildcards.get("seed", "")]
 
 
+def own(stage):
+    """The same for a stage that sees the network: a rival has its own."""
+
+    def part(wildcards):
+        model = models.by_name(MODELS)[wildcards.model]
+        made = RIVALS[model.name.rpartition("/")[2]] if model.kind == models.RIVAL else CONFIG
+        return stages.settings(stage, made)
+
+    return part
+
+
+def seeded_rival(stage):
+    """The same for the training of a rival."""
+    return lambda wildcards: stages.settings(
+        stage, RIVALS[wildcards.rival], SEEDS[wildcards.get("seed", "")]
+    )
+
+
 def code(stage, *modules):
     """Hash of the code that determines a stage's output; as a parameter it decides what reruns."""
     return stages.code(stage, *modules, scripts=SCRIPTS)
@@ -280,7 +305,7 @@ def announce_work():
     batches = estimate.batches(CONFIG.benchmark.warmup, CONFIG.benchmark.steps)
     estimate.announce(
         estimate.Work(
-            dense=count_jobs("train_dense"),
+            dense=count_jobs("train_dense", "train_rival"),
             sparse=count_jobs("train_sparse", "train_control"),
             passes=count_jobs("import_dense", "evaluate", "reference"),
             benchmark_images=len(MEASURED) * batches * sum(sizes),

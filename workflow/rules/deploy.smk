@@ -20,7 +20,7 @@ rule export:
     conda:
         CPU_CONDA
     params:
-        config=settings("export"),
+        config=own("export"),
         code=code("export"),
         out=subpath(output.onnx, parent=True),
     shell:

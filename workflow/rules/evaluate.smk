@@ -20,7 +20,7 @@ rule reference:
     resources:
         gpu=int(ON_GPU),
     params:
-        config=settings("reference"),
+        config=own("reference"),
         code=code("reference"),
         data=subpath(input.train, parent=True),
     shell:

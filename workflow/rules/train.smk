@@ -127,6 +127,30 @@ if CONFIG.dense.control:
             out=subpath(output.weights, parent=True),
 
 
+if RIVALS:
+
+    use rule train_sparse as train_rival with:
+        input:
+            **DATASET,
+        output:
+            weights=f"{RESULTS}/{SEED}{models.RIVAL}/{{rival}}/{artifacts.WEIGHTS}",
+            metrics=f"{RESULTS}/{SEED}{models.RIVAL}/{{rival}}/{artifacts.METRICS}",
+            summary=f"{RESULTS}/{SEED}{models.RIVAL}/{{rival}}/{artifacts.TRAINING}",
+            seen=f"{RESULTS}/{SEED}{models.RIVAL}/{{rival}}/{artifacts.SEEN}",
+        log:
+            f"{LOGS}/{SEED}train_rival.{{rival}}.log",
+        benchmark:
+            f"{LOGS}/{SEED}train_rival.{{rival}}.tsv"
+        params:
+            config=seeded_rival("train"),
+            code=code("train"),
+            data=subpath(input.train, parent=True),
+            start=[],
+            option="",
+            also=[],
+            out=subpath(output.weights, parent=True),
+
+
 if LEARNT:
 
     # Twins of the dense and the sparse networks, which learn to be rounded.

@@ -16,11 +16,12 @@ from typing import Any
 
 import jsonschema
 
+from . import models
 from .data.settings import Data
 from .deploy.backends import AUTO, INT8
 from .deploy.settings import Benchmark, Deploy, Evaluation
 from .network import architecture
-from .network.settings import Model
+from .network.settings import Model, changes
 from .quantization.settings import Quantization
 from .report.settings import Accept, Release
 from .sparse.settings import Sparsity
@@ -74,6 +75,21 @@ class Config(Section):
     benchmark: Benchmark = field(default_factory=Benchmark)
     accept: Accept = field(default_factory=Accept)
     release: Release = field(default_factory=Release)
+    rivals: list = key(
+        [],
+        "other dense networks to put beside the sparse one, each by what its model section differs "
+        "in, as in [{model: {width: 0.75}}]; trained like the dense one, from random weights",
+        schema={
+            "type": "array",
+            "uniqueItems": True,
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["model"],
+                "properties": {"model": changes()},
+            },
+        },
+    )
     hardware: Hardware = field(default_factory=Hardware)
 
 
@@ -167,6 +183,16 @@ def validated(config: Any, keys: Iterable[str] | None = None) -> Config:
         with contextlib.suppress(sections.UndeclaredKeyError):  # of what is held only in part
             check(result)
     return result
+
+
+def of_rival(config: Config, given: Mapping) -> Config:
+    """The configuration by which one of ``config.rivals`` is made, as if it were the dense one."""
+    return sections.replaced(
+        config,
+        model=sections.replaced(config.model, **given["model"]),
+        dense=sections.replaced(config.dense, weights=None),
+        train=sections.replaced(config.train, init=None, freeze_stem=False),
+    )
 
 
 def compact(value: Any) -> str:
@@ -320,7 +346,22 @@ def _check_train_size(config: Config) -> None:
             raise TwoFourError(f"data.train_size has the size {size}; it must be from 8 to 1024")
 
 
+def _check_rivals(config: Config) -> None:
+    names = [models.rival_name(given["model"]) for given in config.rivals]
+    for number, (given, name) in enumerate(zip(config.rivals, names)):
+        rival = of_rival(config, given)
+        if sections.as_dict(rival.model) == sections.as_dict(config.model):
+            raise TwoFourError(
+                f"rivals.{number}.model is the same network as the section model; change it or "
+                "leave it out"
+            )
+        if name in names[:number]:
+            raise TwoFourError(f"rivals.{number} is listed twice")
+        architecture.resnet(rival.model, classes=2)
+
+
 _CONSISTENCY = (
+    _check_rivals,
     _check_root,
     _check_crops,
     _check_sizes,

@@ -186,12 +186,13 @@ def _work(settings: Config) -> estimate.Work:
     """The jobs of a whole run."""
     algorithms = len(models.branches(settings.sparsity.algorithm))
     control, seeds = int(settings.dense.control), len(models.seeds(settings.seed))
-    rows, deploy = 1 + control + 2 * algorithms, settings.deploy
+    rivals = len(settings.rivals)
+    rows, deploy = 1 + control + 2 * algorithms + rivals, settings.deploy
     cases = len(backends.cases(deploy.backends, deploy.precisions))
     sizes = settings.benchmark.batch_sizes
     batches = estimate.batches(settings.benchmark.warmup, settings.benchmark.steps)
     return estimate.Work(
-        dense=seeds * int(settings.dense.weights is None),
+        dense=seeds * (int(settings.dense.weights is None) + rivals),
         sparse=seeds * (algorithms + control),
         passes=seeds * rows * (1 + cases),
         benchmark_images=cases * rows * batches * sum(sizes),

@@ -9,7 +9,7 @@ nothing of those that exist.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from .system.errors import TwoFourError
 
 # Kinds of models
 DENSE, CONTROL, PRUNED, SPARSE, QAT = "dense", "control", "pruned", "sparse", "qat"
+RIVAL = "rival"  # also the folder of such models
 MORE = "dense_more"  # the name of the control
 LEARNT = "_qat"  # what follows the name of a model in that of its twin that learnt to be rounded
 _HEAD = re.compile(r"seed\d+/")
@@ -31,6 +32,8 @@ _QAT = "the {} network, trained on while its weights and activations are rounded
 _BEST = "the epoch that is best on the validation images, so that its accuracy is a little too high"
 # Okabe and Ito's colours, which people with any kind of colour vision can tell apart.
 COLOURS = {DENSE: "#0072B2", CONTROL: "#56B4E9", PRUNED: "#999999", SPARSE: "#D55E00"}
+_RIVALS = ("#E69F00", "#F0E442", "#000000")
+_RIVAL = "a dense network with {}, trained like the dense one from random weights"
 _TWINS = {DENSE: "#009E73", SPARSE: "#CC79A7"}
 
 
@@ -98,13 +101,15 @@ def table(
     control: bool = False,
     seeds: Sequence[int] = (1,),
     qat: bool = False,
+    rivals: Sequence[Mapping] = (),
 ) -> list[Model]:
     """All models of a run, parents first, seed by seed.
 
     By ``sparsity.algorithm``, ``dense.weights``, and whether the sparse networks also learn from
     the dense one (``train.distill``), the best epoch is kept (``train.keep``), the dense
-    network is trained on for as long as the sparse one (``dense.control``), and dense and sparse
-    networks have twins that learn to be rounded (``quantization.method``).
+    network is trained on for as long as the sparse one (``dense.control``), dense and sparse
+    networks have twins that learn to be rounded (``quantization.method``), and what the
+    ``rivals`` differ in.
     """
     made, file, note = TRAINING, None, _BEST if best_epoch else ""
     if dense is not None:
@@ -139,7 +144,31 @@ def table(
             rows.append(
                 Model(twin, parent, QAT, TRAINING, branch, colour, promise, note=note, seed=seed)
             )
+        for number, given in enumerate(rivals):
+            name, note = head + rival_name(given), _RIVAL.format(rival_words(given))
+            if best_epoch:
+                note = f"{note}; {_BEST}"
+            colour = _RIVALS[number % len(_RIVALS)]
+            rows.append(Model(name, None, RIVAL, TRAINING, "", colour, note=note, seed=seed))
     return rows
+
+
+def rival_name(given: Mapping) -> str:
+    """The name of a rival by what it differs in: {"width": 0.75} → "rival/width0.75"."""
+    parts = []
+    for key in ("name", "width", "blocks"):
+        if key in given:
+            value = given[key]
+            text = "-".join(map(str, value)) if isinstance(value, list) else f"{value}"
+            parts.append(text if key == "name" else f"{key}{text}")
+    return f"{RIVAL}/{'-'.join(parts)}"
+
+
+def rival_words(given: Mapping) -> str:
+    """The same in words: "width 0.75"."""
+    return ", ".join(
+        f"{value if key == 'name' else f'{key} {value}'}" for key, value in given.items()
+    )
 
 
 def in_case(models: Iterable[Model], precision: str) -> list[Model]:
@@ -168,6 +197,7 @@ def of_run(settings: Any) -> list[Model]:
         control=settings.dense.control,
         seeds=seeds(settings.seed),
         qat=settings.quantization.method == "qat",
+        rivals=[given["model"] for given in settings.rivals],
     )
 
 

@@ -111,7 +111,7 @@ STAGES: dict[str, Stage] = {
     "list_models": Stage(
         (
             *("seed", "sparsity.algorithm", "dense", "train.keep", "train.distill"),
-            "quantization.method",
+            *("quantization.method", "rivals"),
         )
     ),
     "compare": Stage(("deploy", "benchmark.batch_sizes")),

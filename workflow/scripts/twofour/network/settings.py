@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..system.sections import Section, key
+from ..system.sections import Section, key, schema
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,3 +43,18 @@ class Model(Section):
         "channels of the network's input; 4 adds one of zeros, which suits tensor cores better "
         "than 3",
     )
+
+
+def changes() -> dict:
+    """The JSON schema of what a rival of the network differs in."""
+    known = {
+        name: {key: value for key, value in node.items() if key not in ("default", "description")}
+        for name, node in schema(Model)["properties"].items()
+        if name != "input_channels"  # all take the same images
+    }
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "minProperties": 1,
+        "properties": known,
+    }

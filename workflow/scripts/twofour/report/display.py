@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..deploy.backends import INT8
-from ..models import DENSE, SPARSE, of_first_seed, of_kind
+from ..models import DENSE, RIVAL, SPARSE, of_first_seed, of_kind
 from . import outcome, words
 from .compare import Table, over_seeds
 
@@ -121,34 +121,42 @@ def _grid(table: Table, frame: pd.DataFrame, columns: dict[str, _Column]) -> Gri
 
 
 def square(table: Table) -> Grid | None:
-    """Dense and sparse, in fp32 and int8: top-1, speed and size of each; None without both.
+    """Dense, sparse and rivals, in fp32 and int8: top-1 with its interval, speed and size of each.
 
-    In the backend and at the batch size in which int8 is fastest.
+    In the backend and at the batch size in which one of them is fastest, in int8 if there is any.
+    None where there is neither int8 nor a rival.
     """
     frame = over_seeds(table).frame
-    plain = [*_names(table, DENSE), *_names(table, SPARSE)]
-    wanted = frame[frame["model"].isin(plain)]
-    wanted = wanted[wanted["precision"].isin(["fp32", INT8])]
+    plain = [name for kind in (DENSE, SPARSE, RIVAL) for name in _names(table, kind)]
+    wanted = frame[frame["model"].isin(plain) & frame["precision"].isin(["fp32", INT8])]
     rounded = wanted[wanted["precision"] == INT8]
-    if not len(rounded):
+    if not len(rounded) and not (len(wanted) and _names(table, RIVAL)):
         return None
-    best = rounded.loc[rounded["throughput_img_s"].idxmax()]
+    fastest = rounded if len(rounded) else wanted
+    best = fastest.loc[fastest["throughput_img_s"].idxmax()]
     same = wanted[
         (wanted[["backend", "batch_size"]] == best[["backend", "batch_size"]]).all(axis=1)
     ]
-    if same["precision"].nunique() < 2:
-        return None
-    cells = {
-        (row["model"], row["precision"]): f"{row['top1']:.2f} %, {row['throughput_img_s']:,.0f} "
-        f"img/s, {row['size_mb']:.2f} MB"
-        for _, row in same.iterrows()
-    }
-    names = list(dict.fromkeys(same["model"]))
     kinds = {model.name: model.kind for model in table.models}
+    precisions = [p for p in ("fp32", INT8) if (same["precision"] == p).any()]
+    if len(precisions) < 2 and not _names(table, RIVAL):
+        return None
+    cells = {(row["model"], row["precision"]): _brief(row) for _, row in same.iterrows()}
+    names = list(dict.fromkeys(same["model"]))
     return Grid(
-        [f"{best['backend']}, batch {best['batch_size']}", "fp32", INT8],
-        [[name, cells[name, "fp32"], cells[name, INT8]] for name in names],
+        [f"{best['backend']}, batch {best['batch_size']}", *precisions],
+        [[name, *(cells[name, precision] for precision in precisions)] for name in names],
         [kinds[name] for name in names],
+    )
+
+
+def _brief(row: pd.Series) -> str:
+    reach = f"{row['top1_low']:.2f} to {row['top1_high']:.2f}"
+    if pd.isna(row["top1_low"]):  # of several seeds
+        reach = f"± {row['top1_sd']:.2f}"
+    return (
+        f"{row['top1']:.2f} % ({reach}), {row['throughput_img_s']:,.0f} img/s, "
+        f"{row['size_mb']:.2f} MB"
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..deploy.backends import INT8
-from ..models import CONTROL, DENSE, GIVEN, QAT, SPARSE, Model, of_kind
+from ..models import CONTROL, DENSE, GIVEN, QAT, RIVAL, SPARSE, Model, of_kind
 from . import compare, statistics
 from .compare import CASE, Table
 
@@ -188,7 +188,7 @@ class Outcome:
     given: str | None
     several: bool  # branches
     quantised: Sequence[Quantised] = ()
-    choice: Choice | None = None  # if there are quantised models
+    choice: Choice | None = None  # if there are quantised models or rivals
 
 
 def read(whole: Table) -> Outcome:
@@ -197,7 +197,7 @@ def read(whole: Table) -> Outcome:
     seeds = len({model.seed for model in whole.models})
     (dense,) = of_kind(table.models, DENSE)
     sparse = of_kind(table.models, SPARSE)
-    twins = of_kind(table.models, QAT)
+    twins, rivals = (of_kind(table.models, kind) for kind in (QAT, RIVAL))
     claims = [*sparse, *(model for model in twins if model.twin_of_sparse)]
     speeds = [speed for model in claims for speed in _speeds(table, model)]
     rounded = twins or [dense, *sparse]
@@ -210,7 +210,7 @@ def read(whole: Table) -> Outcome:
         dense.file if dense.made == GIVEN else None,
         len(sparse) > 1,
         quantised,
-        _choice(table, [dense, *sparse, *twins], speeds) if quantised else None,
+        _choice(table, [dense, *sparse, *twins, *rivals], speeds) if quantised or rivals else None,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..models import QAT
+from ..models import QAT, RIVAL
 from .outcome import (
     BETTER,
     EQUAL,
@@ -88,12 +88,14 @@ def _change_words(change: Change, other: str) -> str:
 
 
 def _choice_words(outcome: Outcome) -> list[str]:
-    """Which of the four to deploy on this machine."""
+    """Which of the models to deploy on this machine."""
     if outcome.choice is None:
         return []
     one = outcome.choice
     backend, precision = one.case.split()
     what = "dense" if one.model.promise is None else "sparse"
+    if one.model.kind == RIVAL:
+        what = f"{one.model.name} (dense)"
     if one.model.kind == QAT:
         what = f"quantisation-aware {what}"
     by = f" ({one.model.branch})" if outcome.several and one.model.branch else ""
