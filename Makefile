@@ -30,7 +30,7 @@ attempt = trap : INT; export TWOFOUR_CAUSE="$(CURDIR)/$(CAUSE)"; { $(1); } || \
 fail = $(shell rm -f "$(CAUSE)")$(error $(1))
 report = $(if $(findstring n,$(firstword -$(MAKEFLAGS))),,$(if $(file <$(CAUSE)),$(call fail,$(file <$(CAUSE)))))
 
-.PHONY: run doctor try-run try-doctor gpu-environment test test-faults bench lint pages docs hooks clean \
+.PHONY: run preview doctor try-run try-preview try-doctor gpu-environment test test-faults bench lint pages docs hooks clean \
     lock unlock
 
 run: try-run
@@ -38,6 +38,13 @@ run: try-run
 
 try-run: $(ENVIRONMENTS)
 	@$(call attempt,$(CHECK_CONFIG) && $(SNAKEMAKE) $(GIVEN_CONFIG) $(IN_GPU_ENV))
+
+# What sparsity, int8 and rivals will buy here, before any training.
+preview: try-preview
+	@$(report)
+
+try-preview: $(ENVIRONMENTS)
+	@$(call attempt,$(CHECK_CONFIG) && $(SNAKEMAKE) preview $(GIVEN_CONFIG) $(IN_GPU_ENV))
 
 # Does this machine have what the configuration needs?
 doctor: try-doctor

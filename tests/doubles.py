@@ -108,6 +108,9 @@ def tensorrt(version: str, driver: Driver) -> types.SimpleNamespace:
     class ILogger:
         INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = range(5)
 
+    class IProfiler:
+        pass
+
     class BuilderFlag:
         FP16, TF32, SPARSE_WEIGHTS, INT8 = "fp16", "tf32", "sparse", "int8"
 
@@ -224,6 +227,7 @@ def tensorrt(version: str, driver: Driver) -> types.SimpleNamespace:
     class Context:
         def __init__(self, engine):
             self.engine, self.addresses, self.shape = engine, {}, None
+            self.profiler = None
 
         def set_tensor_address(self, name, address):
             self.addresses[name] = address
@@ -241,9 +245,13 @@ def tensorrt(version: str, driver: Driver) -> types.SimpleNamespace:
             images = images.reshape(self.shape)
             answer = self.engine.session.run(None, {self.engine.ends[0].name: images})[0]
             ctypes.memmove(result, np.ascontiguousarray(answer).ctypes.data, answer.nbytes)
+            convs = [node.name for node in self.engine.graph.node if node.op_type == "Conv"]
+            for number, name in enumerate(convs if self.profiler else (), start=1):
+                self.profiler.report_layer_time(f"{name} + Relu", number / 10)
             return True
 
     trt.ILogger, trt.BuilderFlag, trt.Builder = ILogger, BuilderFlag, Builder
+    trt.IProfiler = IProfiler
     trt.OnnxParser, trt.Runtime = OnnxParser, Runtime
     trt.TensorIOMode = types.SimpleNamespace(INPUT="input", OUTPUT="output")
     trt.ProfilingVerbosity = types.SimpleNamespace(DETAILED="detailed")

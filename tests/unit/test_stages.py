@@ -12,8 +12,8 @@ from twofour.system import codehash, sections
 import pytest
 
 # These see the whole configuration.
-ALWAYS = {"check_config", "doctor", "record_provenance"}
-TRAIN = {"train", "train_sparse", "train_qat"}
+ALWAYS = {"check_config", "doctor", "record_provenance", "preview"}
+TRAIN = {"train", "train_sparse", "train_qat", "measure_training"}
 INPUT = {
     *TRAIN,
     *("import_dense", "export", "reference", "evaluate", "benchmark"),
@@ -24,7 +24,7 @@ CHOICE = {"permute", "prune", "measure_sensitivity", "choose_layers"}
 WEIGHED = {"measure_inputs", "measure_sensitivity"}
 NETWORK = {
     *(*TRAIN, *CHOICE, "measure_inputs"),
-    *("export", "reference", "import_weights", "import_dense"),
+    *("export", "reference", "import_weights", "import_dense", "preview_weights"),
 }
 MACHINE = {
     *TRAIN,
@@ -32,19 +32,20 @@ MACHINE = {
     *("reference", "evaluate", "benchmark"),
 }
 LISTS = {"prepare_dataset"}
+COUNTS = {"preview_weights", "measure_training"}  # read how many images and classes there are
 # What a model card states, besides what is measured.
 CARD = {
     *(*stages.PICTURES, *stages.AUGMENTATION, "data.exif"),
     *("run", "model", "train", "sparsity", "deploy", "benchmark.batch_sizes"),
 }
-DEPLOYED = {"compare", "plot", "report"}
+DEPLOYED = {"compare", "plot", "report", "summarize_preview"}
 
 KEYS = {
     "run": ("other", set()),  # changes only the folder
     "seed": (7, {*TRAIN, "permute", "list_models"}),
-    "data.source": ("ilsvrc2012", LISTS),
-    "data.root": ("elsewhere", {*LISTS, "unpack_imagenet"}),
-    "data.val_fraction": (0.3, LISTS),
+    "data.source": ("ilsvrc2012", {*LISTS, *COUNTS}),
+    "data.root": ("elsewhere", {*LISTS, *COUNTS, "unpack_imagenet"}),
+    "data.val_fraction": (0.3, {*LISTS, *COUNTS}),
     "data.split_seed": (2, LISTS),
     "data.max_rejected": (0.3, LISTS),
     "data.exif": ("ignore", {*LISTS, "export"}),
@@ -69,7 +70,7 @@ KEYS = {
         4,
         {*NETWORK, "evaluate", "benchmark", "calibrate", "reference_int8"},
     ),
-    "dense.weights": ("w.pdparams", {*TRAIN, "import_dense", "list_models"}),
+    "dense.weights": ("w.pdparams", {*TRAIN, "import_dense", "list_models", "preview_weights"}),
     "dense.control": (True, {"list_models"}),
     "train.epochs": (30, TRAIN),
     "train.batch_size": (4, TRAIN),
@@ -84,7 +85,7 @@ KEYS = {
     "train.layout": ("NHWC", TRAIN),
     "train.accumulation": (2, TRAIN),
     "train.ema": (0.99, TRAIN),
-    "train.init": ("weights.pdparams", TRAIN),
+    "train.init": ("weights.pdparams", {*TRAIN, "preview_weights"}),
     "train.head_factor": (10, TRAIN),
     "train.freeze_stem": (True, TRAIN),
     "train.keep": ("best", {*TRAIN, "list_models"}),
@@ -97,9 +98,9 @@ KEYS = {
     "train.distill_temperature": (2, {"train_sparse"}),
     "train.tensorboard": (True, TRAIN),
     "train.checkpoint_minutes": (1, TRAIN),
-    "sparsity.algorithm": ("mask_2d_best", {"list_models", "report"}),
-    "sparsity.include": (["layer*"], CHOICE),
-    "sparsity.exclude": (["stem.conv.weight"], CHOICE),
+    "sparsity.algorithm": ("mask_2d_best", {"list_models", "report", "preview_weights"}),
+    "sparsity.include": (["layer*"], {*CHOICE, "preview_weights"}),
+    "sparsity.exclude": (["stem.conv.weight"], {*CHOICE, "preview_weights"}),
     "sparsity.permute": (True, set()),  # changes which rules exist
     "sparsity.require_learnt": (False, CHOICE),
     "sparsity.images": (100, WEIGHED),
@@ -120,14 +121,14 @@ KEYS = {
         {"build_for_batches", "import_dense", "reference", "reference_int8", "evaluate"},
     ),
     "evaluation.tolerance": ({"fp32": 0.01}, {"evaluate"}),
-    "benchmark.batch_sizes": ([1], {"build_for_batches", "compare"}),
+    "benchmark.batch_sizes": ([1], {"build_for_batches", "compare", "summarize_preview"}),
     "benchmark.warmup": (2, {"benchmark"}),
     "benchmark.steps": (6, {"benchmark"}),
     "accept.max_top1_drop": (90, {"accept"}),
     "accept.judge": ("bound", {"accept"}),
     "release.license": ("mit", {"release"}),
     "release.preprocessing": (False, {"release"}),
-    "rivals": ([{"model": {"width": 0.5}}], {"list_models"}),
+    "rivals": ([{"model": {"width": 0.5}}], {"list_models", "preview_weights"}),
     "hardware.device": ("cpu", MACHINE),
     "hardware.threads": (2, {*MACHINE, *WEIGHED, "calibrate", "reference_int8"}),
     "hardware.gpus": (2, TRAIN),
@@ -165,8 +166,19 @@ def test_changed_key_is_seen_by_exactly_its_stages(key):
 
 
 # Programs that no rule runs: nothing depends on their hash.
-USERS = {"check_config", "doctor", "predict", "evaluate_folder", "compare_runs", "verify"}
+USERS = {
+    "check_config",
+    "preview",
+    "doctor",
+    "predict",
+    "evaluate_folder",
+    "compare_runs",
+    "verify",
+}
 TRAINING = {"train", "train_sparse", "train_qat"}
+STEPS = {*TRAINING, "measure_training"}
+COMPARED = {"compare", "plot", "report", "accept", "release", "summarize_preview"}
+WORDED = {"compare", "report", "release", "summarize_preview"}
 INFERENCE = {*TRAINING, "import_dense", "permute", "reference", "export"}
 MODULES = {
     # plumbing, which does not affect results
@@ -191,14 +203,14 @@ MODULES = {
     "train.qat": TRAINING,
     "train.best": TRAINING,
     "train.balance": TRAINING,
-    "train.mixing": TRAINING,
+    "train.mixing": STEPS,
     "train.loop": TRAINING,
     "train.state": TRAINING,
-    "train.updater": TRAINING,
-    "train.training_graph": TRAINING,
-    "train.amp": TRAINING,
-    "train.recipe": TRAINING,
-    "train.parallel": TRAINING,
+    "train.updater": STEPS,
+    "train.training_graph": STEPS,
+    "train.amp": STEPS,
+    "train.recipe": STEPS,
+    "train.parallel": STEPS,
     "train.seen": {*TRAINING, "import_dense", "report"},
     "train.given": {"import_dense"},
     "train.metrics": {
@@ -216,7 +228,7 @@ MODULES = {
     },
     "data.images": {"prepare_dataset"},
     "data.dataset": {"prepare_dataset"},
-    "data.tree": {"prepare_dataset"},
+    "data.tree": {"prepare_dataset", "unpack_imagenet", *COUNTS},
     "data.findings": {"prepare_dataset", "report"},
     "data.decoding": {"prepare_dataset"},
     "data.split": {"prepare_dataset"},
@@ -224,7 +236,7 @@ MODULES = {
     "data.digits": {"make_digits"},
     "network.inference": INFERENCE,
     "network.pieces": {*WEIGHED, "choose_layers", "plot_sensitivity", "report"},
-    "sparse.masks": {*TRAINING, "prune", "permute", "measure_sensitivity"},
+    "sparse.masks": {*TRAINING, "prune", "permute", "measure_sensitivity", "preview_weights"},
     "sparse.inputs": {*WEIGHED, "prune"},
     "sparse.sensitivity": {*WEIGHED, "choose_layers", "plot_sensitivity", "report"},
     "sparse.choice": {"measure_sensitivity", "choose_layers", "plot_sensitivity", "report"},
@@ -241,14 +253,17 @@ MODULES = {
     "deploy.benchmark": {"benchmark"},
     "deploy.reference": {
         *("reference", "reference_int8", "evaluate"),
-        *("compare", "plot", "report", "accept", "release"),
+        *COMPARED,
     },
-    "report.compare": {"compare", "plot", "report", "accept", "release"},
-    "report.outcome": {"compare", "report", "release"},
-    "report.words": {"compare", "report", "release"},
-    "report.display": {"compare", "report"},
-    "report.statistics": {"compare", "plot", "report", "accept", "release"},
-    "deploy.predicted": {"evaluate", "compare", "plot", "report", "accept", "release"},
+    "report.compare": COMPARED,
+    "report.outcome": WORDED,
+    "report.words": WORDED,
+    "report.display": {"compare", "report", "summarize_preview"},
+    "report.preview": {"summarize_preview"},
+    "report.statistics": COMPARED,
+    "deploy.predicted": {"evaluate", *COMPARED},
+    "network.stand_in": {"preview_weights"},
+    "data.noise": {"benchmark", "calibrate"},
     "report.release": {"release"},
     "report.certificate": {"release"},
     "deploy.triton": {"release"},

@@ -403,6 +403,39 @@ BRANCHED = {
 }
 
 
+def test_a_preview_needs_no_dataset_and_no_training(run, tmp_path):
+    make_images(tmp_path / "my images")
+    rivals = [{"model": {"width": 0.25}}]
+    config = merged(yaml.safe_load((run / "config.yaml").read_text()), {"rivals": rivals})
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    arguments = ("preview", "--configfile", "config.yaml", "--cores", 2)
+    done = snakemake(tmp_path, *arguments)
+    assert "2:4 sparsity will gain no speed here" in done.stdout + done.stderr
+    folder = tmp_path / RUN / "preview"
+    assert not (tmp_path / RUN / "dataset").exists()
+    assert not (tmp_path / RUN / "dense").exists()
+    table = pd.read_csv(folder / "preview.csv")
+    assert set(table["model"]) == {"dense", "rival/width0.25", "pruned"}
+    assert set(table["backend"]) == {"paddle", "onnxruntime", "openvino"}
+    pruned = weights.load(folder / "pruned" / "model.pdparams")
+    layers = files.read_json(folder / "pruned" / "sparsity.json")["layers"]
+    assert all(pattern.holds(pruned[row["name"]]) for row in layers if row["sparse"])
+    onnx_file = export.onnx_weights(folder / "deploy" / "pruned" / "model.onnx")
+    assert pattern.holds(onnx_file["layer1.0.conv2.weight"])
+    assert named_rules(snakemake(tmp_path, *arguments, "-n").stdout) == set()
+    changed = ("--config", 'train={"epochs": 7}')
+    again = snakemake(tmp_path, *arguments, "-n", *changed)
+    assert named_rules(again.stdout + again.stderr) == {"measure_training", "summarize_preview"}
+
+
+def test_a_rival_is_one_more_training_and_changes_nothing_else(run):
+    rivals = {"rivals": [{"model": {"width": 0.25}}]}
+    assert planned(run, rivals) == {
+        *("list_models", "train_rival", "export", "build", "reference"),
+        *("evaluate", "benchmark", *COMPARED),
+    }
+
+
 CHOSEN = {"sparsity": {"algorithm": "wanda", "choose": {"max_top1_drop": 100}}}
 WEIGHED = {"measure_inputs", "measure_sensitivity", "choose_layers", "plot_sensitivity"}
 

@@ -43,7 +43,7 @@ try:
             )
         )
     if CONFIG.data.source != "digits":
-        configuration.require_root(CONFIG.data)
+        tree.require_root(CONFIG.data)
     # The number of classes, not known yet, does not matter here.
     NETWORK = architecture.resnet(CONFIG.model, classes=2)
     layers.require_some(
@@ -95,10 +95,13 @@ RIVALS = {
     for given in CONFIG.rivals
 }
 TRAININGS = [model.name for model in MODELS if model.made == models.TRAINING]
+# Measured before any training: the dense network, rivals, and last the dense one pruned.
+PREVIEWED = [model.name for model in models.previewed(MODELS)]
 CASE_NAMES = [f"{backend}-{precision}" for backend, precision in CASES]
 CHECKED = f"{RESULTS}/deploy/{{model}}/{artifacts.CHECK}"
 CALIBRATION = f"{RESULTS}/deploy/{{model}}/{artifacts.CALIBRATION}"
 QUANTIZED_CHECKED = f"{RESULTS}/deploy/{{model}}/{artifacts.QUANTIZED_CHECK}"
+PREVIEW = f"{RESULTS}/{artifacts.PREVIEW}"
 QUANTIZED = f"{RESULTS}/deploy/{{model}}/{artifacts.QUANTIZED}"
 WITH_INT8 = any(precision == backends.INT8 for _, precision in CASES)
 # Whose sparsity.json says which layers of a model must be sparse; None for a dense one.
@@ -115,10 +118,10 @@ wildcard_constraints:
     batch_size=r"\d+",
 
 
-def path_of(artifact, case="{backend}-{precision}"):
+def path_of(artifact, case="{backend}-{precision}", root=RESULTS):
     """The path of an artifact of each model and case, with wildcards for Snakemake."""
     fields = {"model": "{model}", "case": case, "batch_size": "{batch_size}", "name": "{name}"}
-    return f"{RESULTS}/{artifact}".format(**fields)
+    return f"{root}/{artifact}".format(**fields)
 
 
 def dataset(wildcards):
@@ -165,16 +168,28 @@ def norms(seed):
     )
 
 
+def timed_layers():
+    """Speeds of the dense and the pruned network of a preview whose kernels skip zeros, if any do."""
+    for backend, precision in CASES:
+        if backends.about(backend).sparse_kernels:
+            size = max(CONFIG.benchmark.batch_sizes)
+            speed = path_of(artifacts.SPEED, f"{backend}-{precision}", PREVIEW)
+            ends = (PREVIEWED[0], PREVIEWED[-1])
+            return [speed.format(model=name, batch_size=size) for name in ends]
+    return []
+
+
 def is_int8(wildcards):
     """Whether a job is about the quantised form of a model."""
     return wildcards.precision == backends.INT8
 
 
-def floating(wildcards):
+def floating(wildcards, root=RESULTS):
     """The dense model's build in fp32, if it is what quantised models are compared with."""
     if not is_int8(wildcards) or (wildcards.backend, "fp32") not in CASES:
         return []
-    return path_of(artifacts.BUILT, f"{wildcards.backend}-fp32").format(model=MEASURED[0])
+    built = path_of(artifacts.BUILT, f"{wildcards.backend}-fp32", root)
+    return built.format(model=MEASURED[0])
 
 
 def in_cases(artifact, among=MODELS, **fields):
@@ -202,9 +217,26 @@ def parent(wildcards):
     return model.parent if model.kind == models.QAT else model.name
 
 
+def like(wildcards):
+    """Has a build take over how fast kernels were found to be in a preview."""
+    if not backends.about(wildcards.backend).timings:
+        return []
+    name = wildcards.model
+    if name not in PREVIEWED:  # dense or sparse, of any seed or branch
+        name = PREVIEWED[-1] if PROMISES[name] else PREVIEWED[0]
+    case = f"{wildcards.backend}-{wildcards.precision}"
+    return ["--like", os.path.dirname(path_of(artifacts.BUILT, case, PREVIEW).format(model=name))]
+
+
 def end_with_verdict(wildcards):
     """No file; has a run that is asked for everything end with its verdict (see terminal.py)."""
     os.environ.update(TWOFOUR_VERDICT=f"{RESULTS}/{artifacts.VERDICT}")
+    return []
+
+
+def end_with_preview(wildcards):
+    """No file; has a run that is asked for the preview end with what it says."""
+    os.environ.update(TWOFOUR_VERDICT=f"{PREVIEW}/{artifacts.PREVIEW_VERDICT}")
     return []
 
 

@@ -50,11 +50,11 @@ rule calibrate:
     params:
         config=settings("calibrate"),
         code=code("calibrate"),
-        data=subpath(input.train, parent=True),
+        data=lambda wildcards, input: ["--data", os.path.dirname(input.train)],
         model=subpath(input.onnx, parent=True),
         ranges=lambda wildcards, input: ["--ranges", input.ranges] if input.ranges else [],
     shell:
-        'exec sh "$TWOFOUR" calibrate --config {params.config:q} --data {params.data:q}'
+        'exec sh "$TWOFOUR" calibrate --config {params.config:q} {params.data:q}'
         " --model {params.model:q} {params.ranges:q} --out {output.calibration:q} --log {log:q}"
 
 
@@ -163,10 +163,11 @@ rule build:
         code=backend_code("build"),
         model=subpath(input.onnx, parent=True),
         out=subpath(output.build, parent=True),
+        like=lambda wildcards: like(wildcards),
         promise=lambda wildcards, input: (
             ["--sparsity", str(input.promise)] if input.promise else []
         ),
     shell:
         'exec sh "$TWOFOUR" --gpu build --config {params.config:q} --model {params.model:q}'
         " --backend {wildcards.backend} --precision {wildcards.precision} {params.promise:q}"
-        " --out {params.out:q} --log {log:q}"
+        " {params.like:q} --out {params.out:q} --log {log:q}"

@@ -115,14 +115,14 @@ rule benchmark:
     params:
         config=settings("benchmark"),
         code=backend_code("benchmark"),
-        data=subpath(input.train, parent=True),
+        data=lambda wildcards, input: ["--data", os.path.dirname(input.train)],
         models=lambda wildcards, input: [str(Path(build).parents[1]) for build in input.builds],
         builds=lambda wildcards, input: [str(Path(build).parent) for build in input.builds],
         floating=lambda wildcards, input: (
             ["--floating", str(Path(input.floating).parent)] if input.floating else []
         ),
     shell:
-        'exec sh "$TWOFOUR" --gpu benchmark --config {params.config:q} --data {params.data:q}'
+        'exec sh "$TWOFOUR" --gpu benchmark --config {params.config:q} {params.data:q}'
         " --model {params.models:q} --build {params.builds:q} {params.floating:q}"
         " --batch-size {wildcards.batch_size} --out {output.speeds:q} --log {log:q}"
 

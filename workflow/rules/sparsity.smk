@@ -68,6 +68,7 @@ rule measure_sensitivity:
         weights=UNPRUNED.format(seed=""),
         training=f"{RESULTS}/{DENSE}/{artifacts.TRAINING}",
         inputs=norms(""),
+        speeds=lambda wildcards: timed_layers(),
     output:
         sensitivity=f"{MEASURED_LAYERS}/{artifacts.SENSITIVITY}",
         path=f"{MEASURED_LAYERS}/{artifacts.PATH}",
@@ -83,7 +84,10 @@ rule measure_sensitivity:
         code=code("measure_sensitivity"),
         algorithm=lambda wildcards: ALGORITHMS[wildcards.algorithm],
         data=subpath(input.train, parent=True),
-        inputs=lambda wildcards, input: ["--inputs", input.inputs] if input.inputs else [],
+        inputs=lambda wildcards, input: [
+            *(["--inputs", input.inputs] if input.inputs else []),
+            *(["--speeds", *input.speeds] if input.speeds else []),
+        ],
         out=subpath(output.path, parent=True),
     shell:
         'exec sh "$TWOFOUR" measure_sensitivity --config {params.config:q} --data {params.data:q}'

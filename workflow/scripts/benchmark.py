@@ -16,14 +16,13 @@ FLOATING = "floating"  # the first model, in fp32
 
 def main(options) -> None:
     from twofour import stages
-    from twofour.data import lists
+    from twofour.data import lists, noise
     from twofour.deploy import backends, benchmark, build
     from twofour.system import libraries, power
 
     settings = stages.load(options.config, "benchmark")
     if not len(options.model) == len(options.build) == len(options.out):
         raise TwoFourError("--model, --build and --out must each name the same number of paths")
-    dataset = lists.read(options.data)
     machine = libraries.prepare(settings.hardware)
     (backend, *_) = {files.read_json(Path(b) / BUILD)["backend"] for b in options.build}
     target = backends.target(backend, settings.hardware)
@@ -32,6 +31,9 @@ def main(options) -> None:
         for model, folder, out in zip(options.model, options.build, options.out)
     }
     predictors = {out: predict for out, (predict, _) in loaded.items()}
+    layered = {
+        out: predict.layer_ms for out, predict in predictors.items() if hasattr(predict, "layer_ms")
+    }
     # The first model takes a second turn in each round: what it differs from itself is noise.
     predictors[AGAIN], _ = build.load(Path(options.model[0]), Path(options.build[0]), target)
     if options.floating:
@@ -39,23 +41,24 @@ def main(options) -> None:
     size, batch_size = settings.data.image_size, options.batch_size
     steps, warmup = settings.benchmark.steps, settings.benchmark.warmup
     shape = (batch_size, settings.model.input_channels, size, size)
-    noise, meter = benchmark.random_batch(shape), power.meter(target)
-    fixed = benchmark.synthetic(predictors, noise, warmup, steps, meter)
+    pictures, meter = noise.images(shape), power.meter(target)
+    fixed = benchmark.synthetic(predictors, pictures, warmup, steps, meter)
+    layers = {out: times(pictures) for out, times in layered.items()}
     from twofour.data import loader  # after the backend, which may load PaddlePaddle
 
     def batches():
         images = loader.for_evaluation(
-            benchmark.full_batches(dataset.val, batch_size),
+            benchmark.full_batches(lists.read(options.data).val, batch_size),
             settings.data,
             settings.model.input_channels,
             batch_size,
             machine,
         )
         while True:
-            for pictures, _ in images.epoch():
-                yield pictures
+            for read, _ in images.epoch():
+                yield read
 
-    files_too = benchmark.end_to_end(predictors, batches, steps)
+    files_too = benchmark.end_to_end(predictors, batches, steps) if options.data else {}
     for model, (out, (_, built)) in zip(options.model, loaded.items()):
         result = {
             "backend": built["backend"],
@@ -70,28 +73,28 @@ def main(options) -> None:
             "sparse_kernels": built["sparse_kernels"],
             "note": built["note"],
             "synthetic": fixed[out],
-            "end_to_end": files_too[out],
+            "end_to_end": files_too.get(out),
         }
+        if out in layers:
+            result["layer_ms"] = layers[out]
         if out == options.out[0]:
             result.update(
-                (name, {"synthetic": fixed[name], "end_to_end": files_too[name]})
+                (name, {"synthetic": fixed[name], "end_to_end": files_too.get(name)})
                 for name in (AGAIN, FLOATING)
                 if name in predictors
             )
         files.write_json(out, result)
+        read = f"; from files {files_too[out]['throughput_img_s']:.1f} img/s" if files_too else ""
         cli.log.info(
-            "%s: %.1f img/s, %.2f ms per batch of %d (median); from files %.1f img/s",
-            model,
-            fixed[out]["throughput_img_s"],
-            fixed[out]["latency_ms"]["p50"],
-            batch_size,
-            files_too[out]["throughput_img_s"],
+            "%s: %.1f img/s, %.2f ms per batch of %d (median)%s",
+            *(model, fixed[out]["throughput_img_s"], fixed[out]["latency_ms"]["p50"], batch_size),
+            read,
         )
 
 
 def arguments(parser) -> None:
     parser.add_argument(
-        "--data", required=True, metavar="DIR", help="the dataset stage's artifacts"
+        "--data", metavar="DIR", help="the dataset stage's artifacts; without it no file is read"
     )
     parser.add_argument("--model", required=True, nargs="+", metavar="DIR", help="exported models")
     parser.add_argument("--build", required=True, nargs="+", metavar="DIR", help="what was built")

@@ -30,6 +30,7 @@ def main(options) -> None:
         Path(options.out),
         backends.target(options.backend, settings.hardware),
         batches,
+        Path(options.like) if options.like else None,
     )
     if options.sparsity:
         build.require_sparse(Path(options.out), check.listed(options.sparsity))
@@ -49,6 +50,9 @@ def arguments(parser) -> None:
     parser.add_argument("--model", required=True, metavar="DIR", help="the exported model")
     parser.add_argument("--backend", required=True, choices=backends.NAMES)
     parser.add_argument("--precision", default="fp32", choices=backends.PRECISIONS)
+    parser.add_argument(
+        "--like", metavar="DIR", help="an earlier build of the same network, for kernel timings"
+    )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for what is built")
     parser.add_argument(
         "--sparsity",

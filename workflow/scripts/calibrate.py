@@ -12,18 +12,25 @@ from twofour.system import cli, files
 
 def main(options) -> None:
     from twofour import stages
-    from twofour.data import lists, loader
+    from twofour.data import lists, loader, noise
     from twofour.quantization import calibration, fake
     from twofour.system import libraries, progress
     from twofour.system.settings import Hardware
 
     settings = stages.load(options.config, "calibrate")
     machine = libraries.prepare(Hardware(device="cpu", threads=settings.hardware.threads))
-    dataset, model = lists.read(options.data), Path(options.model)
-    chosen = settings.quantization
-    images = lists.sample(dataset.train, chosen.images)
+    model, chosen = Path(options.model), settings.quantization
+    images, content, count = None, "noise", calibration.BATCH
+    if options.data:
+        dataset = lists.read(options.data)
+        images, content = lists.sample(dataset.train, chosen.images), dataset.content
+        count = len(images.paths)
 
     def batches():
+        if images is None:
+            size = settings.data.image_size
+            yield noise.images((count, settings.model.input_channels, size, size))
+            return
         pictures = loader.for_evaluation(
             images,
             settings.data,
@@ -44,15 +51,17 @@ def main(options) -> None:
         machine.threads,
         fake.read(options.ranges) if options.ranges else None,
     )
-    count, onnx = len(images.paths), files.sha256(model / ONNX)
-    found = calibration.Calibration(limits, chosen.algorithm, count, dataset.content, onnx, layers)
+    onnx = files.sha256(model / ONNX)
+    found = calibration.Calibration(limits, chosen.algorithm, count, content, onnx, layers)
     calibration.write(options.out, found)
     cli.log.info("ranges of %d activations by %s, %d images", len(limits), chosen.algorithm, count)
 
 
 def arguments(parser) -> None:
     parser.add_argument(
-        "--data", required=True, metavar="DIR", help="the dataset stage's artifacts"
+        "--data",
+        metavar="DIR",
+        help="the dataset stage's artifacts; without it the images are noise, which does for speed",
     )
     parser.add_argument("--model", required=True, metavar="DIR", help="the exported model")
     parser.add_argument(

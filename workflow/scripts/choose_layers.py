@@ -31,6 +31,7 @@ def main(options) -> None:
         "of": chosen.of,
         "top1_drop": chosen.drop,
         "gain": chosen.gain,
+        "gain_ms": chosen.gain_ms,
         "choices": {name: asdict(one) for name, one in made.items()},
     }
     files.write_json(options.out, record)

@@ -36,6 +36,7 @@ def main(options) -> None:
     pruned, _ = prune.prune(dense, names, options.algorithm, norms)
     size = settings.data.image_size
     gains = choice.gains(network, names, pieces.multiplications(network, size))
+    saved = _saved(options.speeds, names) if options.speeds else None
     images = lists.sample(lists.read_training(options.data), settings.sparsity.images)
     pictures = loader.for_evaluation(
         images, settings.data, network.input_channels, sensitivity.BATCH, machine
@@ -47,9 +48,10 @@ def main(options) -> None:
         *(unit.alone() for unit in units),
         *(unit.spared(names) for unit in units),
     ]
+    given = (options.weights, options.inputs, *(options.speeds or ()))
     key = stages.digest(
         *(options.config, options.algorithm, stages.code("measure_sensitivity")),
-        *(files.sha256(path) for path in (options.weights, options.inputs) if path),
+        *(files.sha256(path) for path in given if path),
         *images.paths,
     )
     steps = pictures.steps
@@ -80,13 +82,13 @@ def main(options) -> None:
     out.mkdir(parents=True, exist_ok=True)
     found = measure(single, "layers")
     costs = sensitivity.costs(found, names)
-    ordered = choice.order(costs, gains)
+    ordered = choice.order(costs, saved or gains)
     path = [frozenset(), *(choice.begin(ordered, count) for count in walked)]
     found.update(measure(path, "path"))
     with files.atomic(out / SENSITIVITY) as temporary:
-        choice.table(units, found, names, costs, gains).to_csv(temporary, index=False)
+        choice.table(units, found, names, costs, gains, saved).to_csv(temporary, index=False)
     with files.atomic(out / PATH) as temporary:
-        choice.path(ordered, found, gains).to_csv(temporary, index=False)
+        choice.path(ordered, found, gains, saved).to_csv(temporary, index=False)
     for what in ("layers", "path"):
         (out / SENSITIVITY_NOTES.format(what=what)).unlink(missing_ok=True)
     whole = found[frozenset(names)]
@@ -96,6 +98,23 @@ def main(options) -> None:
         *(found[frozenset()].top1, len(names), options.algorithm, whole.top1),
         *(ordered[-1], ordered[0]),
     )
+
+
+def _saved(speeds, names) -> dict[str, float] | None:
+    """Milliseconds that each layer is faster when pruned, by two benchmarks that timed layers."""
+    from twofour.deploy import sparsity_log
+
+    known = {name.removesuffix(".weight"): name for name in names}
+    times = [files.read_json(path).get("layer_ms") for path in speeds]
+    if not all(times):
+        cli.log.warning("warning: %s does not say how long layers take", speeds[0])
+        return None
+    dense, pruned = (sparsity_log.layer_times(found, known) for found in times)
+    both = dense.keys() & pruned.keys()
+    return {
+        name: dense[layer] - pruned[layer] if layer in both else 0.0
+        for layer, name in known.items()
+    }
 
 
 def _unit_seconds(networks, network, size: int) -> float:
@@ -127,6 +146,12 @@ def arguments(parser) -> None:
     )
     parser.add_argument(
         "--inputs", metavar="FILE", help="inputs.npz, for algorithms that go by inputs"
+    )
+    parser.add_argument(
+        "--speeds",
+        nargs=2,
+        metavar="FILE",
+        help="benchmarks of the dense and the pruned network that timed each layer",
     )
     parser.add_argument("--algorithm", default="mask_1d", choices=list(ALGORITHMS))
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")

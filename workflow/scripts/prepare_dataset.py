@@ -8,8 +8,8 @@ from twofour.system import files, hardware
 
 
 def main(options) -> None:
-    from twofour import config, stages
-    from twofour.data import dataset
+    from twofour import stages
+    from twofour.data import dataset, tree
 
     settings = stages.load(options.config, "prepare_dataset")
     flat_val = words = None
@@ -17,7 +17,7 @@ def main(options) -> None:
         archive = files.read_json(options.imagenet)
         root, flat_val, words = archive["images"], archive["val"], archive["words"]
     else:
-        root = options.root or config.require_root(settings.data)
+        root = options.root or tree.require_root(settings.data)
     workers = options.workers or hardware.cores()
     origin = options.origin
     summary = dataset.prepare(root, options.out, settings.data, workers, flat_val, words, origin)

@@ -11,11 +11,11 @@ from twofour.system import cli, files, hardware
 
 
 def main(options) -> None:
-    from twofour import config, stages
-    from twofour.data import imagenet
+    from twofour import stages
+    from twofour.data import imagenet, tree
 
     settings = stages.load(options.config, "unpack_imagenet")
-    root = options.root or config.require_root(settings.data)
+    root = options.root or tree.require_root(settings.data)
     record = imagenet.prepare(root, options.workers or hardware.cores())
     files.write_json(options.out, record)
     names = "with readable names" if record["words"] else "without readable names of the classes"

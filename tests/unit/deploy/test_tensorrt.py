@@ -197,6 +197,26 @@ def test_timings_are_kept_for_the_next_build(library, exported, tmp_path):
     assert (tmp_path / "timing.cache").read_bytes() == first
 
 
+def test_layers_are_timed_by_our_names_and_change_nothing(library, exported, tmp_path):
+    made(exported, tmp_path / "b")
+    predict, _ = build.load(exported, tmp_path / "b", MACHINE)
+    pictures = images(2)
+    before = predict(pictures)
+    times = sparsity_log.layer_times(predict.layer_ms(pictures), ["layer1.0.conv1", "none"])
+    assert times == {"layer1.0.conv1": pytest.approx(0.2)}
+    assert np.array_equal(predict(pictures), before)
+
+
+def test_timings_of_an_earlier_build_are_taken_over(library, exported, tmp_path):
+    made(exported, tmp_path / "a")
+    kept = (tmp_path / "a" / "timing.cache").read_bytes()
+    batches = profiles.make([1], evaluation=1)
+    for name, like in (("b", tmp_path / "a"), ("c", tmp_path / "none")):
+        out = tmp_path / name
+        build.build("tensorrt", "fp16", exported, out, MACHINE, batches, like=like)
+        assert (out / "timing.cache").read_bytes().startswith(kept) == (name == "b")
+
+
 def test_engines_for_other_batches_do_not_stay(library, exported, tmp_path):
     """They would be from an older model, and be chosen for batches that they fit best."""
     build.build("tensorrt", "fp32", exported, tmp_path, MACHINE, profiles.make([3], 9))

@@ -43,6 +43,12 @@ SENSITIVITY, PATH, CHOICE = "sensitivity.csv", "path.csv", "choice.json"
 SENSITIVITY_PLOT, PARETO_PLOT = "sensitivity.svg", "pareto.svg"
 SENSITIVITY_NOTES = "notes.{what}.npz"  # of a measurement under way, not an output
 
+# What a run will buy, before any training: preview/<name>, and models and speeds as in the run
+PREVIEW = "preview"
+PREVIEW_TEXT, PREVIEW_PAGE, PREVIEW_TABLE = "preview.md", "preview.html", "preview.csv"
+PREVIEW_VERDICT = "preview.txt"  # what it shows at its end
+TRAINING_COST = "training.json"  # time and memory
+
 INT8 = "int8"  # the precision of quantised models, in names of files and of cases
 
 # Each exported model: deploy/<model>/<name>

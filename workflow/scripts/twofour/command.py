@@ -21,6 +21,7 @@ COMMANDS = {
     "doctor": "compare this machine with what a configuration needs",
     "evaluate": "measure a finished model on another folder of labelled images",
     "import": "write weights of another library as a file of ours",
+    "preview": "measure what a configuration will buy here, before any training",
     "predict": "classify images with a finished model",
     "verify": "see whether a release is as it was, and 2:4 sparse as certified",
 }

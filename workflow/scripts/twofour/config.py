@@ -374,16 +374,6 @@ _CONSISTENCY = (
 )
 
 
-def require_root(data: Data) -> str:
-    """The folder with the user's images, ``data.root``; TwoFourError if none is named."""
-    if data.root is None:
-        raise TwoFourError(
-            "data.root is missing: name the folder with your images, "
-            "or set data.source to digits for the built-in ones"
-        )
-    return data.root
-
-
 def require_files(config: Config) -> None:
     """Raise TwoFourError if a file or folder that the configuration names is not there."""
     hardware = config.hardware

@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 
 from . import models
-from .config import Config, require_root
+from .config import Config
 from .data import tree
 from .data.batches import steps_per_epoch
 from .deploy import backends
@@ -47,7 +47,6 @@ MIN_DISK = 2 << 30  # bytes for checkpoints, weights and engines
 _SHARED = "/dev/shm"
 CLASSES = 1000  # assumed for the memory, to which the classifier adds little
 # Training images, validation images (of the digits a fifth, about) and classes of known sources.
-KNOWN = {"digits": (1437, 360, 10), "ilsvrc2012": (1_281_167, 50_000, 1000)}
 PYTHONS = ((3, 10), (3, 12))
 
 
@@ -144,7 +143,7 @@ def rehearse(settings: Config) -> Finding:
     """About how long the whole run takes, from a few steps that are really computed."""
     train = settings.train
     try:
-        images, val_images, classes = _images(settings)
+        images, val_images, classes = tree.count(settings.data)
         machine = libraries.start(settings.hardware, training=True)
         processes = machine.all_processes
         steps_per_epoch(images, train.batch_size, processes * train.accumulation)
@@ -167,19 +166,6 @@ def rehearse(settings: Config) -> Finding:
         f"({1 / per_image:.3g} img/s in a few steps)"
     )
     return Finding("time", text)
-
-
-def _images(settings: Config) -> tuple[int, int, int]:
-    """Training images, validation images and classes, as far as they are known without a check."""
-    data = settings.data
-    if data.source in KNOWN:
-        return KNOWN[data.source]
-    listed = tree.scan(require_root(data))
-    classes = len({entry.label for entry in listed})
-    held = sum(entry.split == "val" for entry in listed)
-    if not any(entry.split for entry in listed):
-        held = round(data.val_fraction * len(listed))
-    return len(listed) - held, held, max(2, classes)
 
 
 def _work(settings: Config) -> estimate.Work:

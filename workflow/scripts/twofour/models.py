@@ -176,6 +176,12 @@ def in_case(models: Iterable[Model], precision: str) -> list[Model]:
     return [model for model in models if model.measured_in(precision)]
 
 
+def previewed(models: Iterable[Model]) -> list[Model]:
+    """Those whose speed can be told before any training: dense, rivals, last the first pruned."""
+    first = of_first_seed(models)
+    return [*of_kind(first, DENSE), *of_kind(first, RIVAL), of_kind(first, PRUNED)[0]]
+
+
 def of_first_seed(models: Iterable[Model]) -> list[Model]:
     """Those of ``models`` that are of the first seed: they alone are measured for speed."""
     return [model for model in models if not model.head]

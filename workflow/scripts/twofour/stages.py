@@ -79,6 +79,18 @@ STAGES: dict[str, Stage] = {
     "choose_layers": Stage(("model", *CHOSEN, "sparsity.choose")),
     "prune": Stage(("model", *CHOSEN)),
     "export": Stage(("model", *PICTURES, "data.exif")),
+    "preview_weights": Stage(
+        (
+            *("data.source", "data.root", "data.val_fraction", "model", "rivals"),
+            *("dense.weights", "train.init", "sparsity.algorithm", "sparsity.include"),
+            "sparsity.exclude",
+        )
+    ),
+    "measure_training": Stage(
+        (*TRAINING, "data.source", "data.root", "data.val_fraction"), code=()
+    ),
+    "summarize_preview": Stage(("deploy", "benchmark.batch_sizes")),
+    "preview": Stage(EVERYTHING),
     "calibrate": Stage(
         (
             *("model.input_channels", *PICTURES, *LOADING, "hardware.threads"),

@@ -27,6 +27,7 @@ from .system import cli, memory
 
 ANNOUNCED_S = 5  # after this time a running job is announced; those that speak, at once
 STOPPED = "stopped; finished jobs are kept, and the same command goes on from there"
+TARGETS = ("all", "preview")  # rules that only say what is wanted
 VERDICT = "TWOFOUR_VERDICT"  # environment variable: file to show after a whole run
 
 # What Snakemake says about itself.
@@ -124,14 +125,14 @@ class Screen:
     def begin(self, number: int, name: str, logs: list[str], reason: str, command: str) -> None:
         """A job has been handed over to be run; in a dry run, it would be."""
         if self.dry:
-            if name != "all":
+            if name not in TARGETS:
                 self._write_job(self._cut(f"{name}: {because(reason)}" if reason else name))
             return
         self.failed.pop(number, None)  # it is tried again
         job = self.jobs[number] = _Job(name, logs, command)
         if name.startswith(cli.SPEAKING):
             self._write_job(f"{_clock(job.started)} {name}")
-        elif name != "all":
+        elif name not in TARGETS:
             job.announcer = threading.Timer(ANNOUNCED_S, self._announce, (job,))
             job.announcer.daemon = True
             job.announcer.start()
@@ -144,7 +145,7 @@ class Screen:
         job = self._take(number)
         if job is None:
             return
-        if job.name == "all":
+        if job.name in TARGETS:
             self.complete = True
             return
         told = "" if job.name.startswith(cli.SPEAKING) else last_message(job.logs)
@@ -225,7 +226,7 @@ class Screen:
 
     def _interrupt(self, number: int) -> None:
         job = self._take(number)
-        if job is not None and job.name != "all":
+        if job is not None and job.name not in TARGETS:
             job.cause = cause(job.logs)
             self.failed[number] = job
 
@@ -385,7 +386,7 @@ class LogHandler(LogHandlerBase):
         elif event == LogEvent.RUN_INFO:
             if not (self.whole or self.planned or self.screen.brief or self.screen.silent):
                 stats = facts.get("stats") or {}  # said again at the end of a dry run
-                self.planned = stats.get("total", 0) - stats.get("all", 0)
+                self.planned = stats.get("total", 0) - sum(stats.get(t, 0) for t in TARGETS)
                 self.screen.write(f"jobs: {self.planned}")
         elif event is None and record.msg:
             self._message(record)

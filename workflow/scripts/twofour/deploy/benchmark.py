@@ -120,11 +120,6 @@ def _summary(images: int, rounds: list[np.ndarray]) -> dict:
     }
 
 
-def random_batch(shape: tuple[int, ...]) -> np.ndarray:
-    """Normalised images of noise, always the same."""
-    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-
-
 def full_batches(images: Split, batch_size: int) -> Split:
     """``images`` in whole batches: a short list repeated, the remainder of a long one dropped."""
     count = len(images.paths)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from ..sparse import check
 from ..system import codehash
 from ..system.cli import log
 from ..system.errors import TwoFourError
-from ..system.files import read_json, sha256, write_json
+from ..system.files import atomic, read_json, sha256, write_json
 from ..system.hardware import Machine
 from ..system.lock import exclusive
 from . import backends
@@ -34,8 +35,12 @@ def build(
     out: Path,
     machine: Machine,
     batches: Iterable[Profile] = (),
+    like: Path | None = None,
 ) -> dict:
     """Build the exported model in folder ``model`` for a backend, and write build.json to ``out``.
+
+    ``like`` is the folder of an earlier build of the same network: if the backend keeps timings of
+    kernels, these are taken from there.
 
     Raises TwoFourError if the backend lacks the precision or something that it needs, or the model
     cannot be built.
@@ -45,6 +50,10 @@ def build(
     module.require(precision)
     batches = list(batches)
     out.mkdir(parents=True, exist_ok=True)
+    kept = about.timings
+    if like and kept and (like / kept).is_file() and not (out / kept).exists():
+        with atomic(out / kept) as temporary:
+            shutil.copyfile(like / kept, temporary)
     facts = module.build(model, out, precision, machine, batches)
     record = {
         "backend": name,

@@ -65,7 +65,21 @@ def sparse_layers(record: Mapping, layers: Iterable[str]) -> dict[str, tuple[boo
     if not named:
         return None
     found = [
-        {part for e in named for name in e[key] for part in re.split(r"[\s+|]+", name)}
+        {part for e in named for name in e[key] for part in _parts(name)}
         for key in ("eligible", "picked")
     ]
     return {layer: (layer in found[0], layer in found[1]) for layer in layers}
+
+
+def layer_times(times: Mapping[str, float], layers: Iterable[str]) -> dict[str, float]:
+    """{layer: milliseconds} of those of ``layers`` that an engine's ``times`` name."""
+    parts = [(_parts(name), ms) for name, ms in times.items()]
+    return {
+        layer: sum(ms for names, ms in parts if layer in names)
+        for layer in layers
+        if any(layer in names for names, _ in parts)
+    }
+
+
+def _parts(name: str) -> list[str]:
+    return re.split(r"[\s+|]+", name)

@@ -9,7 +9,7 @@ fp32, and fp32_speedup is throughput over that of the dense model in fp32 in the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,18 +133,9 @@ def build(
                     same_as_fp32=100 * accuracy["training_graph"]["equal_predictions"],
                 )
         first = of_first_seed(here)  # speed does not depend on the seed
-        for batch_size in batch_sizes:
-            speeds = {
-                model: read_json(
-                    results / SPEED.format(model=model.name, case=case, batch_size=batch_size)
-                )
-                for model in first
-            }
-            dense = speeds[first[0]]
-            rows += [
-                {**known[model], **_speed(speed), **_speed_differences(dense, speed)}
-                for model, speed in speeds.items()
-            ]
+        rows += [
+            {**known[model], **found} for model, found in speeds(results, first, case, batch_sizes)
+        ]
         rows += [row for model, row in known.items() if model.head]
     frame = pd.DataFrame(rows)
     frame["batch_size"] = frame["batch_size"].astype("Int64")
@@ -152,12 +143,31 @@ def build(
     kinds = {model.name: model.kind for model in models}
     sparse, dense, qat = (frame["model"].map(kinds) == kind for kind in (SPARSE, DENSE, QAT))
     twins = qat & frame["model"].isin(model.name for model in models if model.twin_of_sparse)
-    _correct(frame, "speedup_p", sparse | twins)
-    _correct(frame, "fp32_speedup_p", sparse | dense | qat)
+    correct(frame, "speedup_p", sparse | twins)
+    correct(frame, "fp32_speedup_p", sparse | dense | qat)
     return Table(frame[COLUMNS], models)
 
 
-def _correct(frame: pd.DataFrame, column: str, claims: pd.Series) -> None:
+def speeds(
+    folder: Path, models: Sequence[Model], case: str, batch_sizes: Sequence[int]
+) -> Iterator[tuple[Model, dict]]:
+    """Each of ``models`` at each batch size in a case, with what was measured below ``folder``.
+
+    The first is what the others are compared with.
+    """
+    for batch_size in batch_sizes:
+        found = {
+            model: read_json(
+                folder / SPEED.format(model=model.name, case=case, batch_size=batch_size)
+            )
+            for model in models
+        }
+        dense = found[models[0]]
+        for model, speed in found.items():
+            yield model, {**_speed(speed), **_speed_differences(dense, speed)}
+
+
+def correct(frame: pd.DataFrame, column: str, claims: pd.Series) -> None:
     """Add <column>_holm: the p values of the rows for which a gain or a loss may be claimed."""
     claims = claims & frame[column].notna()
     frame[f"{column}_holm"] = np.nan
@@ -259,7 +269,7 @@ def _speed(speed: Mapping) -> dict:
         "device": speed["device_name"],
         "batch_size": speed["batch_size"],
         "throughput_img_s": speed["synthetic"]["throughput_img_s"],
-        "end_to_end_img_s": speed["end_to_end"]["throughput_img_s"],
+        "end_to_end_img_s": (speed["end_to_end"] or {}).get("throughput_img_s", np.nan),
         **{f"latency_{name}_ms": latency[name] for name in LATENCIES},
         "size_mb": speed["size_mb"],
         "device_img_s": speed["synthetic"].get("device", {}).get("throughput_img_s", np.nan),

@@ -206,20 +206,21 @@ def markdown(table: Table) -> str:
         "# Dense and 2:4 sparse",
         *words.verdict(found),
         " ".join(words.details(found)),
-        *(_lines(grid) for grid in [square(table)] if grid),
+        *(lines(grid) for grid in [square(table)] if grid),
         "## Accuracy",
-        _lines(accuracy(table)),
+        lines(accuracy(table)),
         "## Speed",
-        _lines(speed(table)),
+        lines(speed(table)),
         f"Measured on {devices}.",
         *notes(table),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _lines(grid: Grid) -> str:
-    lines = [grid.headings, ["---"] * len(grid.headings), *grid.rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+def lines(grid: Grid) -> str:
+    """A table of Markdown."""
+    written = [grid.headings, ["---"] * len(grid.headings), *grid.rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in written)
 
 
 _BRIEF: dict[str, _Column] = {
@@ -232,7 +233,7 @@ _BRIEF: dict[str, _Column] = {
     "speed-up": _number("speedup", "{:.2f}"),
     "MB": _number("size_mb", "{:.2f}"),
 }
-_WIDTH = 79  # characters: a terminal has at least 80
+WIDTH = 79  # characters: a terminal has at least 80
 
 
 def terminal(table: Table, page: Path) -> str:
@@ -248,16 +249,23 @@ def terminal(table: Table, page: Path) -> str:
     same = (means.frame["backend"] == backend) & (means.frame["batch_size"] == fastest.batch_size)
     rows = means.frame[same]
     several = rows["precision"].nunique() > 1
-    columns = {k: v for k, v in _BRIEF.items() if several or k != "arithmetic"}
-    grid = _grid(means, rows, columns)
-    lines = [grid.headings, *grid.rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(grid.headings))]
-    body = [
-        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:]))])
-        for line in lines
-    ]
-    told = [textwrap.fill(line, _WIDTH) for line in words.verdict(found)]
-    below = [textwrap.fill(line, _WIDTH) for line in _model_notes(table)]
+    told = [textwrap.fill(line, WIDTH) for line in words.verdict(found)]
+    below = [textwrap.fill(line, WIDTH) for line in _model_notes(table)]
     case = backend if several else fastest.case
     head = f"{case} at batch {fastest.batch_size}{'' if found.choice else ', the fastest'}:"
-    return "\n".join(["", *told, "", head, *body, *below, "", f"Everything else: {page}", ""])
+    return "\n".join(
+        ["", *told, "", head, *plain(means, rows), *below, "", f"Everything else: {page}", ""]
+    )
+
+
+def plain(table: Table, rows: pd.DataFrame) -> list[str]:
+    """Some ``rows`` of a table as lines of a terminal."""
+    several = rows["precision"].nunique() > 1
+    columns = {k: v for k, v in _BRIEF.items() if several or k != "arithmetic"}
+    grid = _grid(table, rows, columns)
+    written = [grid.headings, *grid.rows]
+    widths = [max(len(line[i]) for line in written) for i in range(len(grid.headings))]
+    return [
+        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:]))])
+        for line in written
+    ]

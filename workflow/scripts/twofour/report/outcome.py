@@ -199,13 +199,13 @@ def read(whole: Table) -> Outcome:
     sparse = of_kind(table.models, SPARSE)
     twins, rivals = (of_kind(table.models, kind) for kind in (QAT, RIVAL))
     claims = [*sparse, *(model for model in twins if model.twin_of_sparse)]
-    speeds = [speed for model in claims for speed in _speeds(table, model)]
+    speeds = [speed for model in claims for speed in speeds_of(table, model)]
     rounded = twins or [dense, *sparse]
     quantised = [found for model in rounded for found in _quantised(table, model)]
     return Outcome(
         [cost for model in sparse for cost in _costs(table, model, seeds)],
         speeds,
-        _busy(table),
+        busy_signs(table),
         _fastest(table),
         dense.file if dense.made == GIVEN else None,
         len(sparse) > 1,
@@ -234,6 +234,16 @@ def _quantised(table: Table, model: Model) -> list[Quantised]:
             )
         )
     return found
+
+
+def int8_ratios(table: Table, model: Model) -> list[tuple[str, int, float, str]]:
+    """A model's ratios in int8 to the dense one in fp32: (backend, batch size, ratio, finding)."""
+    rows = table.frame[(table.frame["model"] == model.name) & (table.frame["precision"] == INT8)]
+    measured = rows[rows["fp32_speedup"].notna()]
+    return [
+        (str(r["backend"]), int(r["batch_size"]), float(r["fp32_speedup"]), _gain(r))
+        for _, r in measured.iterrows()
+    ]
 
 
 def _gain(row: pd.Series) -> str:
@@ -303,7 +313,8 @@ def _costs(table: Table, model: Model, seeds: int) -> list[Cost]:
     return [replace(cost, cases=tuple(cases)) for cost, cases in found.items()]
 
 
-def _speeds(table: Table, model: Model) -> list[Speed]:
+def speeds_of(table: Table, model: Model) -> list[Speed]:
+    """A model against the dense one in every case."""
     rows = table.frame[table.frame["model"] == model.name]
     return [
         Speed(
@@ -322,7 +333,8 @@ def _speeds(table: Table, model: Model) -> list[Speed]:
     ]
 
 
-def _busy(table: Table) -> Busy:
+def busy_signs(table: Table) -> Busy:
+    """Signs that something else ran on the machine, in a table."""
     dense = table.of_kind(DENSE)
     spread = np.maximum(dense["noise_high"], 1 / dense["noise_low"])
     tails = dense["latency_p99_ms"] > TAIL * dense["latency_p50_ms"]

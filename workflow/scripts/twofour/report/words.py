@@ -23,7 +23,7 @@ from .outcome import (
 def verdict(outcome: Outcome) -> list[str]:
     """Two or three sentences: what it cost, what it bought, and the caveat if there is one."""
     costs = [_cost_words(cost, outcome) for cost in outcome.costs]
-    noise = [_busy_words(outcome.busy)] if outcome.busy.found else []
+    noise = [busy_words(outcome.busy)] if outcome.busy.found else []
     if outcome.busy.slowed:
         noise.append(_slowed_words(outcome.busy))
     return [
@@ -65,9 +65,9 @@ def _int8_speed_words(ratios: Sequence[tuple[float, str]]) -> str:
     level = len(ratios) - len(gains) - len(slower)
     parts = []
     if gains:
-        parts.append(f"ran at {_range(gains)} × the dense fp32 model's speed")
+        parts.append(f"ran at {reach(gains)} × the dense fp32 model's speed")
     if slower:
-        parts.append(f"were slower, at {_range(slower)} ×, in {len(slower)} of {len(ratios)} cases")
+        parts.append(f"were slower, at {reach(slower)} ×, in {len(slower)} of {len(ratios)} cases")
     if level and parts:
         parts.append(f"showed no difference beyond the noise in {level} of {len(ratios)} cases")
     if not parts:
@@ -137,7 +137,7 @@ def details(outcome: Outcome) -> list[str]:
         others = [s.ratio for s in outcome.speeds if not s.kernels]
         found.append(
             f"In {listed(blind)}, which {'runs' if len(blind) == 1 else 'run'} the same dense "
-            f"kernels for both, the sparse model ran at {_range(others)} × of the dense one's "
+            f"kernels for both, the sparse model ran at {reach(others)} × of the dense one's "
             "speed: that is how much such figures vary."
         )
     fastest = outcome.fastest
@@ -215,13 +215,14 @@ def _speed_words(outcome: Outcome) -> str:
         cases = list(dict.fromkeys(speed.case for speed in measured))
         return (
             f"It bought no speed beyond the noise of the measurement in {listed(cases)} "
-            f"({_range(ratios)} ×), which may use kernels that skip zeros."
+            f"({reach(ratios)} ×), which may use kernels that skip zeros."
         )
     text = " ".join(parts)
     return f"{text[0].upper()}{text[1:]}."
 
 
-def _busy_words(busy: Busy) -> str:
+def busy_words(busy: Busy, again: str = "snakemake -R benchmark") -> str:
+    """By what it shows that other things ran on the machine, and what to do about it."""
     signs = []
     if busy.unsteady:
         signs.append(
@@ -237,7 +238,7 @@ def _busy_words(busy: Busy) -> str:
         )
     return (
         f"Speed was measured with much noise, as on a busy machine: {listed(signs)}. Repeat the "
-        "benchmark on a quiet one before believing small differences (snakemake -R benchmark)."
+        f"benchmark on a quiet one before believing small differences ({again})."
     )
 
 
@@ -268,8 +269,9 @@ def _round(count: int) -> str:
     return f"{round(count / scale) * scale:,}"
 
 
-def _range(ratios: Sequence[float]) -> str:
-    low, high = (f"{ratio:.2f}" for ratio in (min(ratios), max(ratios)))
+def reach(found: Sequence[float]) -> str:
+    """From the lowest to the highest: "0.97 to 1.02"."""
+    low, high = (f"{ratio:.2f}" for ratio in (min(found), max(found)))
     return low if low == high else f"{low} to {high}"
 
 

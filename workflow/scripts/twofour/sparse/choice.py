@@ -23,10 +23,10 @@ from .sensitivity import Result, Unit
 POINTS = 24  # beginnings of the order that are measured, at most
 
 UNITS = [
-    *("unit", "kind", "gain", "top1_drop_alone", "loss_rise_alone"),
+    *("unit", "kind", "gain", "gain_ms", "top1_drop_alone", "loss_rise_alone"),
     *("top1_drop_rest", "loss_rise_rest", "cost"),
 ]
-PATH = ["layers", "added", "gain", "top1", "top1_drop", "loss_rise"]
+PATH = ["layers", "added", "gain", "gain_ms", "top1", "top1_drop", "loss_rise"]
 
 
 def order(costs: Mapping[str, float], gains: Mapping[str, float]) -> list[str]:
@@ -62,11 +62,13 @@ def table(
     chosen: Sequence[str],
     costs: Mapping[str, float],
     gains: Mapping[str, float],
+    saved: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
     """sensitivity.csv: a row for each unit. Drops are in points of top-1, rises in nats.
 
-    ``…_alone`` is against the dense network if this unit alone is pruned; ``…_rest`` against it if
-    all the others are.
+    ``gain`` is in per cent of the network's multiplications, ``gain_ms`` in the milliseconds that
+    were ``saved`` where kernels have been timed. ``…_alone`` is against the dense network if this
+    unit alone is pruned; ``…_rest`` against it if all the others are.
     """
     dense, rows = results[frozenset()], []
     for unit in units:
@@ -76,6 +78,7 @@ def table(
                 "unit": unit.name,
                 "kind": unit.kind,
                 "gain": sum(gains[name] for name in unit.weights),
+                "gain_ms": _total(saved, unit.weights),
                 "top1_drop_alone": dense.top1 - alone.top1,
                 "loss_rise_alone": alone.mean_loss - dense.mean_loss,
                 "top1_drop_rest": dense.top1 - rest.top1,
@@ -90,6 +93,7 @@ def path(
     ordered: Sequence[str],
     results: Mapping[frozenset[str], Result],
     gains: Mapping[str, float],
+    saved: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
     """path.csv: the dense network, and each that was measured on the way to all layers pruned.
 
@@ -103,6 +107,7 @@ def path(
                 "layers": count,
                 "added": " ".join(ordered[before:count]),
                 "gain": sum(gains[name] for name in ordered[:count]),
+                "gain_ms": _total(saved, ordered[:count]),
                 "top1": found.top1,
                 "top1_drop": dense.top1 - found.top1,
                 "loss_rise": found.mean_loss - dense.mean_loss,
@@ -110,6 +115,10 @@ def path(
         )
         before = count
     return pd.DataFrame(rows, columns=PATH)
+
+
+def _total(saved: Mapping[str, float] | None, names: Sequence[str]) -> float:
+    return np.nan if saved is None else sum(saved[name] for name in names)
 
 
 @dataclass(frozen=True)
@@ -121,6 +130,7 @@ class Chosen:
     of: int
     drop: float
     gain: float
+    gain_ms: float | None
 
 
 def within(walked: pd.DataFrame, budget: float) -> Chosen:
@@ -137,7 +147,8 @@ def within(walked: pd.DataFrame, budget: float) -> Chosen:
         )
     row = fitting.iloc[-1]
     names = [n for added in walked[walked.layers <= row.layers].added for n in added.split()]
-    return Chosen(names, int(row.layers), int(walked.layers.max()), row.top1_drop, row.gain)
+    ms = None if pd.isna(row.gain_ms) else float(row.gain_ms)
+    return Chosen(names, int(row.layers), int(walked.layers.max()), row.top1_drop, row.gain, ms)
 
 
 def choices(

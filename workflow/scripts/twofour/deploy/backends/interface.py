@@ -19,7 +19,8 @@ class About:
     pages; ``reads`` names the exported files that it takes, ``reads_int8`` those for int8;
     ``packages`` are the Python packages that must be installed; ``sparse_kernels`` says whether it
     may use kernels that skip the zeros of 2:4 weights, ``for_batches`` whether it is built for
-    certain batch sizes. ``note`` is what a reader of its figures must know, or "".
+    certain batch sizes. ``note`` is what a reader of its figures must know, or ""; ``timings`` the
+    file beside a build in which it keeps how fast kernels are, or "".
     """
 
     precisions: Mapping[str, tuple[str, ...]]
@@ -31,6 +32,7 @@ class About:
     sparse_kernels: bool = False
     for_batches: bool = False
     note: str = ""
+    timings: str = ""
 
     @property
     def on_cpu(self) -> bool:
@@ -61,7 +63,8 @@ class Predictor(Protocol):
     """From normalised images [N, C, H, W] float32 to class probabilities [N, classes] float32.
 
     One that knows how long its device computed for the last batch, without copies to and from it,
-    says so in an attribute ``device_seconds``.
+    says so in an attribute ``device_seconds``. One that can time its layers has a method
+    ``layer_ms(images)``, which returns {what it calls a layer: milliseconds}.
     """
 
     def __call__(self, images: np.ndarray) -> np.ndarray: ...
