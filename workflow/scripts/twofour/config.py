@@ -346,6 +346,16 @@ def _check_train_size(config: Config) -> None:
             raise TwoFourError(f"data.train_size has the size {size}; it must be from 8 to 1024")
 
 
+def _check_choice(config: Config) -> None:
+    budget, images = config.sparsity.choose.max_top1_drop, config.sparsity.images
+    if budget and budget < 100 / images:
+        raise TwoFourError(
+            f"sparsity.choose.max_top1_drop is {budget:g}, which is less than one of the "
+            f"{images} images that it is measured on; raise sparsity.images to "
+            f"{math.ceil(100 / budget)} or more"
+        )
+
+
 def _check_rivals(config: Config) -> None:
     names = [models.rival_name(given["model"]) for given in config.rivals]
     for number, (given, name) in enumerate(zip(config.rivals, names)):
@@ -361,6 +371,7 @@ def _check_rivals(config: Config) -> None:
 
 
 _CONSISTENCY = (
+    _check_choice,
     _check_rivals,
     _check_root,
     _check_crops,
