@@ -94,13 +94,14 @@ def _choice_words(outcome: Outcome) -> list[str]:
     one = outcome.choice
     backend, precision = one.case.split()
     what = "dense" if one.model.promise is None else "sparse"
-    if one.model.kind == RIVAL:
-        what = f"{one.model.name} (dense)"
     if one.model.kind == QAT:
         what = f"quantisation-aware {what}"
     by = f" ({one.model.branch})" if outcome.several and one.model.branch else ""
+    subject = f"the {what} model{by}"
+    if one.model.kind == RIVAL:
+        subject = f"the dense network {one.model.name}"
     return [
-        f"To deploy here: the {what} model{by} in {precision} with {backend} ({one.top1:.2f} %, "
+        f"To deploy here: {subject} in {precision} with {backend} ({one.top1:.2f} %, "
         f"{one.img_s:,.0f} img/s at batch {one.batch_size})."
     ]
 
