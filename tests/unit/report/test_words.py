@@ -233,6 +233,25 @@ def test_what_to_deploy_is_the_fastest_that_costs_no_more_than_a_point_for_certa
     assert "To deploy" not in said()  # without int8 there is no such choice
 
 
+def test_a_rival_may_be_the_one_to_deploy_and_stands_beside_the_others():
+    table = rows_of(backends=("onnxruntime",))
+    rival = models.table("mask_1d", rivals=[{"width": 0.5}])[-1]
+    rows = table.frame[table.frame["model"] == "dense"].copy()
+    rows["model"], rows["precision"] = rival.name, "fp32"
+    rows["throughput_img_s"] = 400.0
+    frame = pd.concat([table.frame.assign(precision="fp32"), rows], ignore_index=True)
+    table = compare.Table(frame, [*table.models, rival])
+    text = " ".join(words.verdict(outcome.read(table)))
+    assert "To deploy here: the dense network rival/width0.5 in fp32 with onnxruntime" in text
+    grid = display.square(table)
+    assert [row[0] for row in grid.rows] == ["dense", "sparse", "rival/width0.5"]
+    assert grid.rows[-1][1].endswith("400 img/s, 1.00 MB") and " to " in grid.rows[0][1]
+    frame.loc[frame["model"] == rival.name, ["top1_drop", "drop_p"]] = [5.0, 0.0001]
+    text = " ".join(words.verdict(outcome.read(table)))
+    assert "To deploy here: the dense model" in text
+    assert display.square(rows_of(backends=("onnxruntime",))) is None
+
+
 def test_the_tables_show_what_rounding_cost():
     table = with_int8(dense=(8, 2), sparse=(50, 10))
     grid = display.accuracy(table)

@@ -417,6 +417,10 @@ def _sentence(error: jsonschema.ValidationError) -> str:
         unknown = sorted(str(k) for k in set(given) - set(node["properties"]))[0]
         full = f"{key}.{unknown}" if error.absolute_path else unknown
         return f"unknown key {full}{_hint(unknown, full, node['properties'])}"
+    if error.validator == "required":
+        return f"{key} lacks the key {', '.join(node['required'])}"
+    if error.validator == "minProperties":
+        return f"{key} is empty; give it one of {', '.join(node['properties'])}"
     return f"{key} is {_shown(given)}, but must be {allowed(node)}"
 
 
