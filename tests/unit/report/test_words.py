@@ -3,6 +3,7 @@
 Each test builds a table whose rows are what a run would have measured, and reads what is said.
 """
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -246,6 +247,16 @@ def test_a_rival_may_be_the_one_to_deploy_and_stands_beside_the_others():
     grid = display.square(table)
     assert [row[0] for row in grid.rows] == ["dense", "sparse", "rival/width0.5"]
     assert grid.rows[-1][1].endswith("400 img/s, 1.00 MB") and " to " in grid.rows[0][1]
+    shown = display.terminal(table, Path("page.html")).splitlines()
+    assert all(len(line) <= 79 for line in shown)
+    long = rival.name.replace("width0.5", "resnet101-width0.5-blocks1-1-2-1")
+    renamed = compare.Table(
+        frame.replace({"model": {rival.name: long}}),
+        [*table.models[:-1], dataclasses.replace(rival, name=long)],
+    )
+    shown = display.terminal(renamed, Path("page.html")).splitlines()
+    assert all(len(line) <= 79 for line in shown) and any(long in line for line in shown)
+    assert not any("MB" in line for line in shown)
     frame.loc[frame["model"] == rival.name, ["top1_drop", "drop_p"]] = [5.0, 0.0001]
     text = " ".join(words.verdict(outcome.read(table)))
     assert "To deploy here: the dense model" in text

@@ -33,7 +33,7 @@ _BEST = "the epoch that is best on the validation images, so that its accuracy i
 # Okabe and Ito's colours, which people with any kind of colour vision can tell apart.
 COLOURS = {DENSE: "#0072B2", CONTROL: "#56B4E9", PRUNED: "#999999", SPARSE: "#D55E00"}
 _RIVALS = ("#E69F00", "#F0E442", "#000000")
-_RIVAL = "a dense network with {}, trained like the dense one from random weights"
+_RIVAL = "a dense {}, trained like the dense one from random weights"
 _TWINS = {DENSE: "#009E73", SPARSE: "#CC79A7"}
 
 
@@ -165,10 +165,14 @@ def rival_name(given: Mapping) -> str:
 
 
 def rival_words(given: Mapping) -> str:
-    """The same in words: "width 0.75"."""
-    return ", ".join(
-        f"{value if key == 'name' else f'{key} {value}'}" for key, value in given.items()
-    )
+    """The same in words: "network with width 0.75"."""
+    others = [
+        f"{key} {', '.join(map(str, value)) if isinstance(value, list) else value}"
+        for key, value in given.items()
+        if key != "name"
+    ]
+    what = str(given.get("name", "network"))
+    return f"{what} with {' and '.join(others)}" if others else what
 
 
 def in_case(models: Iterable[Model], precision: str) -> list[Model]:

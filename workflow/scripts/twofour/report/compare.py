@@ -321,8 +321,9 @@ def _stored(results: Path, model: Model, models: Sequence[Model]) -> _Stored:
     pruned = [other for other in pruned if other.head == model.head]
     same = [other for other in pruned if other.branch == model.branch] or pruned
     layers = read_json(results / same[0].name / SPARSITY)["layers"]
-    sparse = [layer["name"] for layer in layers if layer["sparse"]]
     state = weights.load(results / model.name / WEIGHTS)
+    # A rival may have fewer layers.
+    sparse = [layer["name"] for layer in layers if layer["sparse"] and layer["name"] in state]
     return _Stored(
         pattern.density(state, sparse),
         sum(array.size for array in state.values()),

@@ -233,6 +233,7 @@ _BRIEF: dict[str, _Column] = {
     "speed-up": _number("speedup", "{:.2f}"),
     "MB": _number("size_mb", "{:.2f}"),
 }
+_SPARED = ("MB", "speed-up", "interval")  # columns that long names of models push out, in turn
 WIDTH = 79  # characters: a terminal has at least 80
 
 
@@ -259,12 +260,16 @@ def terminal(table: Table, page: Path) -> str:
 
 
 def plain(table: Table, rows: pd.DataFrame) -> list[str]:
-    """Some ``rows`` of a table as lines of a terminal."""
+    """Some ``rows`` of a table as lines of a terminal; what does not fit is left to the page."""
     several = rows["precision"].nunique() > 1
     columns = {k: v for k, v in _BRIEF.items() if several or k != "arithmetic"}
-    grid = _grid(table, rows, columns)
-    written = [grid.headings, *grid.rows]
-    widths = [max(len(line[i]) for line in written) for i in range(len(grid.headings))]
+    for left_out in (None, *_SPARED):
+        grid = _grid(table, rows, {k: v for k, v in columns.items() if k != left_out})
+        columns.pop(left_out or "", None)
+        written = [grid.headings, *grid.rows]
+        widths = [max(len(line[i]) for line in written) for i in range(len(grid.headings))]
+        if sum(widths) + 2 * (len(widths) - 1) <= WIDTH:
+            break
     return [
         "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:]))])
         for line in written
