@@ -71,7 +71,11 @@ def test_defaults_are_the_published_recipe():
         ({"rivals": [{"model": {"widht": 1}}]}, "unknown key rivals.0.model.widht"),
         ({"rivals": [{"model": {"width": 9}}]}, "rivals.0.model.width is 9, but must be"),
         ({"rivals": [{"model": {"width": 1}}]}, "rivals.0.model is the same network"),
-        ({"rivals": [{"model": {"width": 0.5}}] * 2}, "each once"),
+        ({"rivals": [{"model": {"width": 0.5}}] * 2}, "which names something twice"),
+        (
+            {"rivals": [{"model": {"width": 0.5}}, {"model": {"width": 0.5, "name": "resnet50"}}]},
+            "rivals.1.model is the same network as rivals.0",
+        ),
         ([1], "the configuration must be a mapping"),
     ],
 )

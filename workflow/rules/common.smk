@@ -24,7 +24,7 @@ except ImportError as error:
 from twofour.data import imagenet, tree
 from twofour.deploy import backends
 from twofour.models import DENSE, PRUNED, SPARSE
-from twofour.network import architecture
+from twofour.network import architecture, pieces
 from twofour.sparse import layers, masks
 from twofour.system import files, hardware, lock, slurm
 from twofour.system.errors import TwoFourError
@@ -323,6 +323,12 @@ def count_jobs(*names):
     return sum(any(name in rule for name in names or [""]) for rule in found)
 
 
+def rivals_work(rival):
+    """How many times the multiplications of the network this rival takes."""
+    other = architecture.resnet(RIVALS[rival].model, classes=2)
+    return pieces.relative_work(NETWORK, other, CONFIG.data.image_size)
+
+
 def announce_work():
     """Let trainings know what else there is to do, so that they can tell how long it will take."""
     from twofour.train import estimate
@@ -342,6 +348,11 @@ def announce_work():
             passes=count_jobs("import_dense", "evaluate", "reference"),
             benchmark_images=len(MEASURED) * batches * sum(sizes),
             jobs=count_jobs(),
+            more=sum(
+                rivals_work(job.wildcards.rival) - 1
+                for job in workflow.dag.needrun_jobs()
+                if job.rule.name == "train_rival"
+            ),
         )
     )
 

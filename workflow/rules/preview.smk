@@ -20,7 +20,8 @@ PREVIEW_SPEEDS = [
 
 rule preview_weights:
     output:
-        weights=expand(f"{PREVIEW}/{{model}}/{artifacts.WEIGHTS}", model=PREVIEWED),
+        dense=f"{PREVIEW}/{PREVIEWED[0]}/{artifacts.WEIGHTS}",
+        pruned=f"{PREVIEW}/{PREVIEWED[-1]}/{artifacts.WEIGHTS}",
         sparsity=f"{PREVIEW}/{PREVIEWED[-1]}/{artifacts.SPARSITY}",
         classes=f"{PREVIEW}/{artifacts.CLASSES}",
     log:
@@ -33,12 +34,27 @@ rule preview_weights:
     params:
         config=settings("preview_weights"),
         code=code("preview_weights"),
-        dense=PREVIEWED[0],
-        pruned=PREVIEWED[-1],
+        names=["--dense", PREVIEWED[0], "--pruned", PREVIEWED[-1]],
         out=subpath(output.classes, parent=True),
     shell:
-        'exec sh "$TWOFOUR" preview_weights --config {params.config:q} --dense {params.dense}'
-        " --pruned {params.pruned} --out {params.out:q} --log {log:q}"
+        'exec sh "$TWOFOUR" preview_weights --config {params.config:q} {params.names:q}'
+        " --out {params.out:q} --log {log:q}"
+
+
+if RIVALS:
+
+    use rule preview_weights as preview_rival with:
+        output:
+            weights=f"{PREVIEW}/{models.RIVAL}/{{rival}}/{artifacts.WEIGHTS}",
+        log:
+            f"{LOGS}/preview_rival.{{rival}}.log",
+        benchmark:
+            f"{LOGS}/preview_rival.{{rival}}.tsv"
+        params:
+            config=lambda wildcards: stages.settings("preview_weights", RIVALS[wildcards.rival]),
+            code=code("preview_weights"),
+            names=lambda wildcards: ["--dense", f"{models.RIVAL}/{wildcards.rival}"],
+            out=subpath(output.weights, ancestor=3),
 
 
 use rule export as preview_export with:

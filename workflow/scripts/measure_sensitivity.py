@@ -76,7 +76,7 @@ def main(options) -> None:
         notes = sensitivity.Notes(out / SENSITIVITY_NOTES.format(what=what), f"{key} {what}")
         if notes.done:
             cli.log.info("going on after batch %d of %d (%s)", notes.done, steps, what)
-        with progress.bar(total, what, "network") as bar:
+        with progress.bar(total, what, "pass") as bar:
             return sensitivity.measure(networks, sets, batches(), notes, bar.update)
 
     out.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ def main(options) -> None:
         "top-1 on these training images %.2f %%, with all %d layers pruned by %s %.2f %%; pruning "
         "%s costs most, %s least",
         *(found[frozenset()].top1, len(names), options.algorithm, whole.top1),
-        *(ordered[-1], ordered[0]),
+        *(max(costs, key=costs.__getitem__), min(costs, key=costs.__getitem__)),
     )
 
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Measure what sparsity, int8 and rivals will buy on this machine, before any training.
 
-Takes the configuration's networks with the weights that they begin with, or random ones, and
-needs no images. The same as the target preview of the workflow.
+Takes the configuration's networks with the weights that they begin with, or random ones. Of the
+images only the names are read. The same as the target preview of the workflow; without --config,
+for the demo.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from twofour.system.errors import TwoFourError
 def main(options) -> int:
     from twofour import stages
 
-    if options.config:
-        stages.load(options.config, "preview")  # a wrong key is told before Snakemake starts
+    named = options.config if options.config != "{}" else None  # what it is where none is named
+    if named:
+        stages.load(named, "preview")  # a wrong key is told before Snakemake starts
     places = [Path("Snakefile"), command.programs_folder().parents[1] / "Snakefile"]
     snakefile = next((place for place in places if place.is_file()), None)
     if snakefile is None:
         raise TwoFourError("there is no Snakefile here; run this in the folder of the workflow")
-    given = ["--configfile", options.config] if options.config else []
+    given = ["--configfile", named] if named else []
     snakemake = [sys.executable, "-m", "twofour.snakemake", "--snakefile", snakefile, "preview"]
     return subprocess.run([*map(str, snakemake), "--cores", options.cores, *given]).returncode
 

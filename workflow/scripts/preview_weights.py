@@ -19,7 +19,6 @@ def main(options) -> None:
     from twofour.data import tree
     from twofour.network import architecture, stand_in, weights
     from twofour.sparse import layers, masks, prune
-    from twofour.system import sections
 
     settings = stages.load(options.config, "preview_weights")
     _, _, classes = tree.count(settings.data)
@@ -30,6 +29,10 @@ def main(options) -> None:
     if given:
         key = "dense.weights" if settings.dense.weights else "train.init"
         state.update(weights.fitting(given, network, key)[0])
+    weights.save(out / options.dense / WEIGHTS, state)
+    cli.log.info("weights %s, %d classes", f"of {given}" if given else "are random", classes)
+    if not options.pruned:
+        return
     sparsity = settings.sparsity
     choices = layers.choose(network.weights, sparsity.include, sparsity.exclude)
     layers.require_some(choices)
@@ -37,20 +40,14 @@ def main(options) -> None:
     # Which of the weights are zeros does not matter for speed either.
     by = algorithm if algorithm in masks.BY_MAGNITUDE else models.PLAIN
     pruned, _ = prune.prune(state, layers.chosen(choices), by)
-    for name, arrays in ((options.dense, state), (options.pruned, pruned)):
-        weights.save(out / name / WEIGHTS, arrays)
+    weights.save(out / options.pruned / WEIGHTS, pruned)
     files.write_json(out / options.pruned / SPARSITY, prune.report(pruned, state, choices, by))
-    for rival in settings.rivals:
-        other = architecture.resnet(sections.replaced(settings.model, **rival["model"]), classes)
-        path = out / models.rival_name(rival["model"]) / WEIGHTS
-        weights.save(path, stand_in.random_state(other))
     files.write_text(out / CLASSES, "".join(f"{number}\n" for number in range(classes)))
-    cli.log.info("weights %s, %d classes", f"of {given}" if given else "are random", classes)
 
 
 def arguments(parser) -> None:
     parser.add_argument("--dense", required=True, metavar="NAME", help="of the dense network")
-    parser.add_argument("--pruned", required=True, metavar="NAME", help="of the pruned one")
+    parser.add_argument("--pruned", metavar="NAME", help="of the pruned one; without it, none")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for all of them")
 
 

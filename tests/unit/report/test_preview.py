@@ -17,6 +17,7 @@ COST = {
     "img_s": 301.0,
     "seconds": 62.0,
     "memory_gb": 0.6,
+    "rivals": {"rival/width0.75": 0.6},
 }
 
 
@@ -70,15 +71,18 @@ def test_int8_and_rivals_are_told_where_they_are_measured():
     assert "int8" not in " ".join(preview.verdict(found()))
     text = " ".join(preview.verdict(found(int8=2.5, rivals=[{"width": 0.75}])))
     assert "int8 is up to 2.50 × as fast as fp32 here (tensorrt_sparse at batch 8)" in text
-    assert "rival/width0.75 runs at 1.70 × the dense network's speed." in text
+    assert "rival/width0.75 runs at 1.70 × the dense network's speed" in text
     text = " ".join(preview.verdict(found(int8=1.01)))
     assert "int8 is not faster than fp32 here" in text
 
 
 def test_the_trainings_are_counted():
     text = " ".join(preview.verdict(found()))
-    assert "12 epochs of 1,437 images will take about 62 s, 3 min for all 3, at 301 img/s" in text
-    assert "quantisation-aware ones come on top" in " ".join(preview.verdict(found(qat=True)))
+    assert "12 epochs of about 1,437 images will take about 62 s, all 3 trainings together" in text
+    assert "together about 3 min, at 301 img/s in fp32 on some processor" in text
+    text = " ".join(preview.verdict(found(rivals=[{"width": 0.75}])))
+    assert "all 4 trainings together about 4 min" in text  # 3.6 × 62 s
+    assert "not counting quantisation-aware ones" in " ".join(preview.verdict(found(qat=True)))
 
 
 def test_terminal_page_and_markdown_have_the_same_words():

@@ -244,8 +244,9 @@ def test_a_rival_may_be_the_one_to_deploy_and_stands_beside_the_others():
     table = compare.Table(frame, [*table.models, rival])
     text = " ".join(words.verdict(outcome.read(table)))
     assert "To deploy here: the dense network rival/width0.5 in fp32 with onnxruntime" in text
+    assert "rival/width0.5 is not faster than the dense model beyond the noise" in text
     grid = display.square(table)
-    assert [row[0] for row in grid.rows] == ["dense", "sparse", "rival/width0.5"]
+    assert [row[0] for row in grid.rows] == ["dense", "dense_more", "sparse", "rival/width0.5"]
     assert grid.rows[-1][1].endswith("400 img/s, 1.00 MB") and " to " in grid.rows[0][1]
     shown = display.terminal(table, Path("page.html")).splitlines()
     assert all(len(line) <= 79 for line in shown)

@@ -16,7 +16,6 @@ from typing import Any
 
 import jsonschema
 
-from . import models
 from .data.settings import Data
 from .deploy.backends import AUTO, INT8
 from .deploy.settings import Benchmark, Deploy, Evaluation
@@ -357,17 +356,18 @@ def _check_choice(config: Config) -> None:
 
 
 def _check_rivals(config: Config) -> None:
-    names = [models.rival_name(given["model"]) for given in config.rivals]
-    for number, (given, name) in enumerate(zip(config.rivals, names)):
-        rival = of_rival(config, given)
-        if sections.as_dict(rival.model) == sections.as_dict(config.model):
-            raise TwoFourError(
-                f"rivals.{number}.model is the same network as the section model; change it or "
-                "leave it out"
-            )
-        if name in names[:number]:
-            raise TwoFourError(f"rivals.{number} is listed twice")
-        architecture.resnet(rival.model, classes=2)
+    known = {"the section model": sections.as_dict(config.model)}
+    for number, given in enumerate(config.rivals):
+        model = of_rival(config, given).model
+        described = sections.as_dict(model)
+        for where, other in known.items():
+            if other == described:
+                raise TwoFourError(
+                    f"rivals.{number}.model is the same network as {where}; change it or leave it "
+                    "out"
+                )
+        known[f"rivals.{number}"] = described
+        architecture.resnet(model, classes=2)
 
 
 _CONSISTENCY = (
@@ -417,6 +417,8 @@ def _sentence(error: jsonschema.ValidationError) -> str:
         unknown = sorted(str(k) for k in set(given) - set(node["properties"]))[0]
         full = f"{key}.{unknown}" if error.absolute_path else unknown
         return f"unknown key {full}{_hint(unknown, full, node['properties'])}"
+    if error.validator == "uniqueItems":
+        return f"{key} is {_shown(given)}, which names something twice"
     if error.validator == "required":
         return f"{key} lacks the key {', '.join(node['required'])}"
     if error.validator == "minProperties":

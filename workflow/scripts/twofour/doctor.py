@@ -17,12 +17,12 @@ from importlib import metadata
 from pathlib import Path
 
 from . import models
-from .config import Config
+from .config import Config, of_rival
 from .data import tree
 from .data.batches import steps_per_epoch
 from .deploy import backends
 from .deploy.backends.tensorrt import TESTED_VERSIONS
-from .network import architecture, weights
+from .network import architecture, pieces, weights
 from .system import fatbin, hardware, libraries, memory
 from .system.errors import TwoFourError, telling
 from .system.progress import about
@@ -183,7 +183,21 @@ def _work(settings: Config) -> estimate.Work:
         passes=seeds * rows * (1 + cases),
         benchmark_images=cases * rows * batches * sum(sizes),
         jobs=10 + seeds * rows * (3 + 2 * cases) + cases * len(sizes),
+        more=seeds * sum(relative - 1 for relative in rivals_work(settings)),
     )
+
+
+def rivals_work(settings: Config) -> list[float]:
+    """How many times the multiplications of the network each of the rivals takes."""
+    network = architecture.resnet(settings.model, CLASSES)
+    return [
+        pieces.relative_work(
+            network,
+            architecture.resnet(of_rival(settings, given).model, CLASSES),
+            settings.data.image_size,
+        )
+        for given in settings.rivals
+    ]
 
 
 def table(findings: list[Finding]) -> str:

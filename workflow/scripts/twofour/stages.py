@@ -81,13 +81,13 @@ STAGES: dict[str, Stage] = {
     "export": Stage(("model", *PICTURES, "data.exif")),
     "preview_weights": Stage(
         (
-            *("data.source", "data.root", "data.val_fraction", "model", "rivals"),
+            *("data.source", "data.root", "data.val_fraction", "model"),
             *("dense.weights", "train.init", "sparsity.algorithm", "sparsity.include"),
             "sparsity.exclude",
         )
     ),
     "measure_training": Stage(
-        (*TRAINING, "data.source", "data.root", "data.val_fraction"), code=()
+        (*TRAINING, "data.source", "data.root", "data.val_fraction", "rivals"), code=()
     ),
     "summarize_preview": Stage(("deploy", "benchmark.batch_sizes")),
     "preview": Stage(EVERYTHING),

@@ -66,6 +66,12 @@ def multiplications(network: Architecture, size: int) -> dict[str, int]:
     return found
 
 
+def relative_work(network: Architecture, other: Architecture, size: int) -> float:
+    """How many times the multiplications of ``network`` the ``other`` one takes."""
+    totals = [sum(multiplications(n, size).values()) for n in (network, other)]
+    return totals[1] / totals[0]
+
+
 def input_norms(
     network: Architecture, state: State, batches: Iterable[np.ndarray], threads: int
 ) -> dict[str, np.ndarray]:

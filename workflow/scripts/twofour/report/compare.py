@@ -27,6 +27,7 @@ from ..models import (
     GIVEN,
     PRUNED,
     QAT,
+    RIVAL,
     SPARSE,
     Model,
     in_case,
@@ -60,6 +61,7 @@ COLUMNS = [
     *(f"{drop}{part}" for drop in ("int8_drop", "both_drop") for part in ("", *DROP_PARTS)),
     *("same_as_fp32", "fp32_speedup", "fp32_speedup_low", "fp32_speedup_high"),
     *("fp32_speedup_p", "fp32_speedup_p_holm", "compressed_mb"),
+    *("sparse_layers", "possible_layers"),
 ]
 # The drops of a row: the points, the ends of their interval, and the p value that there is none.
 DROPS = {
@@ -143,7 +145,8 @@ def build(
     kinds = {model.name: model.kind for model in models}
     sparse, dense, qat = (frame["model"].map(kinds) == kind for kind in (SPARSE, DENSE, QAT))
     twins = qat & frame["model"].isin(model.name for model in models if model.twin_of_sparse)
-    correct(frame, "speedup_p", sparse | twins)
+    rivals = frame["model"].map(kinds) == RIVAL
+    correct(frame, "speedup_p", sparse | twins | rivals)
     correct(frame, "fp32_speedup_p", sparse | dense | qat)
     return Table(frame[COLUMNS], models)
 
@@ -258,6 +261,8 @@ def _row(model: Model, stored: _Stored, accuracy: Mapping) -> dict:
         "images": accuracy["images"],
         "density": stored.density,
         "compressed_mb": stored.megabytes(bits),
+        "sparse_layers": stored.layers if model.promise else np.nan,
+        "possible_layers": stored.possible if model.promise else np.nan,
         "note": None,
         "made": _made(model),
     }
@@ -295,12 +300,15 @@ def _power(power: Mapping) -> dict:
 class _Stored:
     """A model's weights: share of non-zeros in the layers that 2:4 applies to, and how many.
 
-    ``parameters`` are all, ``sparse`` those in layers that are 2:4 sparse.
+    ``parameters`` are all, ``sparse`` those in layers that are 2:4 sparse; so are ``layers`` of the
+    ``possible`` ones, of which sparsity.choose may have left some dense.
     """
 
     density: float | None
     parameters: int
     sparse: int
+    layers: int
+    possible: int
 
     def megabytes(self, bits: int) -> float:
         """The size of the weights, of ``bits`` each, with 2:4 layers compressed.
@@ -328,6 +336,8 @@ def _stored(results: Path, model: Model, models: Sequence[Model]) -> _Stored:
         pattern.density(state, sparse),
         sum(array.size for array in state.values()),
         sum(state[name].size for name in sparse) if model.promise else 0,
+        sum(row["sparse"] for row in layers),
+        sum(row["sparse"] or "sparsity.choose" in row["reason"] for row in layers),
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..deploy.backends import INT8
-from ..models import DENSE, RIVAL, SPARSE, of_first_seed, of_kind
+from ..models import CONTROL, DENSE, RIVAL, SPARSE, of_first_seed, of_kind
 from . import outcome, words
 from .compare import Table, over_seeds
 
@@ -121,13 +121,15 @@ def _grid(table: Table, frame: pd.DataFrame, columns: dict[str, _Column]) -> Gri
 
 
 def square(table: Table) -> Grid | None:
-    """Dense, sparse and rivals, in fp32 and int8: top-1 with its interval, speed and size of each.
+    """What the same time buys: dense, control, sparse and rivals, in fp32 and int8.
+
+    Of each top-1 with its interval, speed and size.
 
     In the backend and at the batch size in which one of them is fastest, in int8 if there is any.
     None where there is neither int8 nor a rival.
     """
     frame = over_seeds(table).frame
-    plain = [name for kind in (DENSE, SPARSE, RIVAL) for name in _names(table, kind)]
+    plain = [name for kind in (DENSE, CONTROL, SPARSE, RIVAL) for name in _names(table, kind)]
     wanted = frame[frame["model"].isin(plain) & frame["precision"].isin(["fp32", INT8])]
     rounded = wanted[wanted["precision"] == INT8]
     if not len(rounded) and not (len(wanted) and _names(table, RIVAL)):
@@ -178,9 +180,10 @@ def notes(table: Table) -> list[str]:
         *([f"{words.listed(plain)}: by {table.branch(plain[0])}."] if plain else []),
         "drop: points of top-1 below the model named beside it in the same backend and precision; "
         "intervals are of 95 %, those of the drop image by image. density: share of non-zero "
-        "weights in the layers that 2:4 applies to. MB: size of the deployed files. compressed MB: "
-        "size of the weights if of each four in 2:4 layers two were stored, and two bits for each "
-        "that say which." + (_SEEDS if any(model.head for model in table.models) else ""),
+        "weights in the layers that were made 2:4 sparse. MB: size of the deployed files. "
+        "compressed MB: size of the weights if of each four in 2:4 layers two were stored, and two "
+        "bits for each that say which."
+        + (_SEEDS if any(model.head for model in table.models) else ""),
         "speed-up: img/s over those of the dense model in the same backend, precision and batch "
         "size, measured in turns; noise: the interval of the dense model against itself in the "
         "same turns. "
@@ -195,7 +198,15 @@ def notes(table: Table) -> list[str]:
 
 def _model_notes(table: Table) -> list[str]:
     """A sentence for each model whose figures need one: where it comes from, how it was made."""
-    return [f"{m.name}: {m.note}." for m in of_first_seed(table.models) if m.note]
+    told = [f"{m.name}: {m.note}." for m in of_first_seed(table.models) if m.note]
+    rows = table.frame.drop_duplicates("model")
+    for _, row in rows[rows["model"].isin(_names(table, SPARSE))].iterrows():
+        if row["sparse_layers"] < row["possible_layers"]:
+            told.append(
+                f"{row['model']}: {row['sparse_layers']:.0f} of {row['possible_layers']:.0f} "
+                "layers that could be are 2:4 sparse; sparsity.choose left the others dense."
+            )
+    return told
 
 
 def markdown(table: Table) -> str:
@@ -233,6 +244,15 @@ _BRIEF: dict[str, _Column] = {
     "speed-up": _number("speedup", "{:.2f}"),
     "MB": _number("size_mb", "{:.2f}"),
 }
+PREVIEWED: dict[str, _Column] = {
+    "model": _number("model", "{}"),
+    "arithmetic": _number("precision", "{}"),
+    "img/s": _number("throughput_img_s", "{:.0f}"),
+    "speed-up": _number("speedup", "{:.2f}"),
+    "its interval": _unless_itself(_interval("speedup_low", "speedup_high")),
+    "over dense fp32": _number("fp32_speedup", "{:.2f}"),
+    "MB": _number("size_mb", "{:.2f}"),
+}
 _SPARED = ("MB", "speed-up", "interval")  # columns that long names of models push out, in turn
 WIDTH = 79  # characters: a terminal has at least 80
 
@@ -259,10 +279,10 @@ def terminal(table: Table, page: Path) -> str:
     )
 
 
-def plain(table: Table, rows: pd.DataFrame) -> list[str]:
+def plain(table: Table, rows: pd.DataFrame, chosen: dict[str, _Column] | None = None) -> list[str]:
     """Some ``rows`` of a table as lines of a terminal; what does not fit is left to the page."""
     several = rows["precision"].nunique() > 1
-    columns = {k: v for k, v in _BRIEF.items() if several or k != "arithmetic"}
+    columns = {k: v for k, v in (chosen or _BRIEF).items() if several or k != "arithmetic"}
     for left_out in (None, *_SPARED):
         grid = _grid(table, rows, {k: v for k, v in columns.items() if k != left_out})
         columns.pop(left_out or "", None)

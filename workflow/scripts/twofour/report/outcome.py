@@ -147,6 +147,23 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Rival:
+    """A rival against the dense model in the case in which it is fastest.
+
+    ``ratio`` of img/s, a ``finding``, and ``drop`` points of top-1 less, from ``low`` to ``high``.
+    """
+
+    model: Model
+    case: str
+    batch_size: int
+    ratio: float
+    finding: str
+    drop: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Busy:
     """Signs that something else ran on the machine: how many of the ``cases`` show each.
 
@@ -189,6 +206,7 @@ class Outcome:
     several: bool  # branches
     quantised: Sequence[Quantised] = ()
     choice: Choice | None = None  # if there are quantised models or rivals
+    rivals: Sequence[Rival] = ()
 
 
 def read(whole: Table) -> Outcome:
@@ -211,6 +229,23 @@ def read(whole: Table) -> Outcome:
         len(sparse) > 1,
         quantised,
         _choice(table, [dense, *sparse, *twins, *rivals], speeds) if quantised or rivals else None,
+        [_rival(table, model) for model in rivals],
+    )
+
+
+def _rival(table: Table, model: Model) -> Rival:
+    rows = table.frame[table.frame["model"] == model.name]
+    row = rows.loc[rows["throughput_img_s"].idxmax()]
+    noise = (float(row["noise_low"]), float(row["noise_high"]))
+    return Rival(
+        model=model,
+        case=f"{row['backend']} {row['precision']}",
+        batch_size=int(row["batch_size"]),
+        ratio=float(row["speedup"]),
+        finding=_finding(float(row["speedup"]), float(row["speedup_p_holm"]), noise),
+        drop=float(row["top1_drop"]),
+        low=float(row["drop_low"]),
+        high=float(row["drop_high"]),
     )
 
 

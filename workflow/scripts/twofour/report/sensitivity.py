@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..models import COLOURS, DENSE, SPARSE
+from ..models import COLOURS, DENSE, PRUNED, SPARSE
 from ..sparse.sensitivity import BLOCK, LAYER, STAGE
 from .style import STYLE, save
 
@@ -28,7 +28,7 @@ def draw_layers(table: pd.DataFrame, chosen: Mapping | None, path: Path) -> None
             rows = table[table.kind == kind].iloc[::-1]
             names = [unit.removesuffix(".weight") for unit in rows.unit]
             where = np.arange(len(rows))
-            colours = [COLOURS[SPARSE]] * len(rows)
+            colours = [COLOURS[PRUNED if chosen else SPARSE]] * len(rows)
             if chosen and kind == LAYER:
                 taken = [chosen["choices"][unit]["sparse"] for unit in rows.unit]
                 colours = [COLOURS[SPARSE] if sparse else COLOURS[DENSE] for sparse in taken]
@@ -39,12 +39,9 @@ def draw_layers(table: pd.DataFrame, chosen: Mapping | None, path: Path) -> None
             axes.grid(axis="y", visible=False)
         last = grid[-1, 0]
         last.set_xlabel("rise of the loss (nats) without retraining")
-        told = (
-            "bar: this alone is pruned (blue: stays dense)"
-            if chosen
-            else "bar: this alone is pruned"
-        )
-        figure.text(0.5, 0, f"{told}; mark: all others are", ha="center", va="top", fontsize=8)
+        blue = " (blue: it stays dense)" if chosen else ""
+        told = f"bar: only this one is pruned{blue}"
+        figure.text(0.5, 0, f"{told}; tick: all the others are", ha="center", va="top", fontsize=8)
         save(figure, path)
 
 
@@ -58,16 +55,22 @@ def draw_path(walked: pd.DataFrame, chosen: Mapping | None, path: Path) -> None:
             row = walked.iloc[place]
             told = "dense" if row.layers == 0 else f"all {row.layers} layers"
             axes.annotate(
-                told, (row.gain, row.top1), xytext=(4, 8), textcoords="offset points", fontsize=8
+                told,
+                (row.gain, row.top1),
+                xytext=(-8, -12),
+                textcoords="offset points",
+                ha="right",
+                fontsize=8,
             )
         if chosen:
             row = walked[walked.layers == chosen["layers"]].iloc[0]
             axes.plot(row.gain, row.top1, "o", ms=11, mfc="none", mec="#222222", mew=1.5)
             axes.annotate(
-                f"chosen: {chosen['layers']} of {chosen['of']} layers",
+                f"chosen: {chosen['layers']} of {chosen['of']} layers ",
                 (row.gain, row.top1),
-                xytext=(8, -14),
+                xytext=(-8, -18),
                 textcoords="offset points",
+                ha="right",
                 fontsize=8,
             )
             limit = walked.top1.iloc[0] - chosen["max_top1_drop"]
@@ -75,6 +78,6 @@ def draw_path(walked: pd.DataFrame, chosen: Mapping | None, path: Path) -> None:
         axes.set(
             xlabel="multiplications that 2:4 saves (%)",
             ylabel="top-1 on training images (%)",
-            title="Layers pruned in the order of their cost, before retraining",
+            title="Layers pruned in the order of cost over gain, before retraining",
         )
         save(figure, path)

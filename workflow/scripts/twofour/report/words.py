@@ -16,6 +16,7 @@ from .outcome import (
     Change,
     Cost,
     Outcome,
+    Rival,
     Speed,
 )
 
@@ -31,6 +32,7 @@ def verdict(outcome: Outcome) -> list[str]:
         *_unfair_words(outcome),
         _speed_words(outcome),
         *_quantised_words(outcome),
+        *(_rival_words(rival) for rival in outcome.rivals),
         *_choice_words(outcome),
         *noise,
     ]
@@ -85,6 +87,22 @@ def _change_words(change: Change, other: str) -> str:
         low, high = -high, -low
     interval = f"95 % interval {_points(low)} to {_points(high)}"
     return f"{abs(change.drop):.2f} points {more} {other} ({interval}{chance})"
+
+
+def _rival_words(rival: Rival) -> str:
+    """How fast a rival is, and what it costs against the dense model."""
+    speed = {
+        FASTER: f"runs at {rival.ratio:.2f} × the dense model's speed",
+        SLOWER: f"is slower than the dense model, at {rival.ratio:.2f} ×",
+        LEVEL: "is not faster than the dense model beyond the noise",
+    }[rival.finding]
+    more = "less" if rival.drop > 0 else "more"
+    low, high = (rival.low, rival.high) if rival.drop > 0 else (-rival.high, -rival.low)
+    return (
+        f"{rival.model.name} {speed} ({rival.case} at batch {rival.batch_size}) and has "
+        f"{abs(rival.drop):.2f} points of top-1 {more} (95 % interval {_points(low)} to "
+        f"{_points(high)})."
+    )
 
 
 def _choice_words(outcome: Outcome) -> list[str]:
@@ -222,7 +240,7 @@ def _speed_words(outcome: Outcome) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def busy_words(busy: Busy, again: str = "snakemake -R benchmark") -> str:
+def busy_words(busy: Busy, again: str = "-R benchmark") -> str:
     """By what it shows that other things ran on the machine, and what to do about it."""
     signs = []
     if busy.unsteady:
@@ -239,7 +257,8 @@ def busy_words(busy: Busy, again: str = "snakemake -R benchmark") -> str:
         )
     return (
         f"Speed was measured with much noise, as on a busy machine: {listed(signs)}. Repeat the "
-        f"benchmark on a quiet one before believing small differences ({again})."
+        f"benchmark on a quiet one before believing small differences (snakemake {again}, with the "
+        "same --configfile)."
     )
 
 

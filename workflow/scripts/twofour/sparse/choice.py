@@ -8,6 +8,7 @@ it, so that another budget needs no new measurement.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -142,8 +143,9 @@ def within(walked: pd.DataFrame, budget: float) -> Chosen:
     if fitting.empty:
         least = walked[walked.layers > 0].top1_drop.min()
         raise TwoFourError(
-            f"sparsity.choose.max_top1_drop is {budget:g}, but even the layers that bear it best "
-            f"cost {least:.2f} points of top-1 before retraining; raise it"
+            f"sparsity.choose.max_top1_drop is {budget:g}, but even the least sensitive layers "
+            f"cost {least:.2f} points of top-1 before retraining; raise it to "
+            f"{math.ceil(100 * least) / 100:g} or more"
         )
     row = fitting.iloc[-1]
     names = [n for added in walked[walked.layers <= row.layers].added for n in added.split()]

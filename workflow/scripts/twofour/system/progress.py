@@ -26,6 +26,8 @@ def bar(total: int, description: str, unit: str, initial: int = 0) -> tqdm:
 
 def about(seconds: float) -> str:
     """A duration in the unit that suits it: 40 s, 25 min, 3.5 h, 12 days."""
+    if seconds < 1:
+        return "less than a second"
     for unit, size, limit in (("s", 1, 100), ("min", 60, 100), ("h", 3600, 72)):
         if seconds < limit * size:
             value = seconds / size

@@ -20,7 +20,8 @@ _JOB_S = 1.0  # what the start of a job's program costs
 class Work:
     """The jobs of a run: ``dense`` and ``sparse`` trainings, ``passes`` over the validation images.
 
-    ``benchmark_images`` go through networks in benchmarks; ``jobs`` is the number of all.
+    ``benchmark_images`` go through networks in benchmarks; ``jobs`` is the number of all. Rivals'
+    trainings, which count as dense ones, take ``more`` trainings of the network than their number.
     """
 
     dense: int
@@ -28,13 +29,14 @@ class Work:
     passes: int
     benchmark_images: int
     jobs: int
+    more: float = 0.0
 
     def seconds(self, training: float, per_image: float, val_images: int) -> float:
         """The whole run, if a training takes ``training`` seconds.
 
         ``per_image`` is what one process takes for an image in a step.
         """
-        trainings = (self.dense + self.sparse) * training
+        trainings = (self.dense + self.sparse + self.more) * training
         evaluations = self.passes * val_images * per_image * _FORWARD
         starts = self.jobs * _JOB_S
         return trainings + evaluations + self.benchmark_seconds(per_image) + starts
