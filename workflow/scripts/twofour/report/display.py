@@ -253,7 +253,12 @@ PREVIEWED: dict[str, _Column] = {
     "over dense fp32": _number("fp32_speedup", "{:.2f}"),
     "MB": _number("size_mb", "{:.2f}"),
 }
-_SPARED = ("MB", "its interval", "speed-up", "interval")  # columns that long names of models push out, in turn
+_SPARED = (
+    "MB",
+    "its interval",
+    "speed-up",
+    "interval",
+)  # columns that long names of models push out, in turn
 WIDTH = 79  # characters: a terminal has at least 80
 
 

@@ -98,9 +98,10 @@ def _rival_words(rival: Rival) -> str:
     }[rival.finding]
     more = "less" if rival.drop > 0 else "more"
     low, high = (rival.low, rival.high) if rival.drop > 0 else (-rival.high, -rival.low)
+    points = f"{abs(rival.drop):.2f} points of top-1 {more}" if rival.drop else "as much top-1"
     return (
-        f"{rival.model.name} {speed} ({rival.case} at batch {rival.batch_size}) and has "
-        f"{abs(rival.drop):.2f} points of top-1 {more} (95 % interval {_points(low)} to "
+        f"{rival.model.name} {speed} ({rival.case} at batch {rival.batch_size}) and has {points} "
+        f"(95 % interval {_points(low)} to "
         f"{_points(high)})."
     )
 
