@@ -557,6 +557,29 @@ def test_engines_are_built_for_the_batch_sizes_of_the_config(run):
     assert all('"batch_sizes":[1,5]' in line and "--backend tensorrt" in line for line in lines)
 
 
+def test_with_sparse_kernels_a_preview_times_the_layers_that_are_weighed(run):
+    changes = {
+        "deploy": {"backends": ["onnxruntime", "tensorrt_sparse"], "precisions": ["fp32", "fp16"]},
+        "sparsity": {"sensitivity": True},
+    }
+    config = merged(yaml.safe_load((run / "config.yaml").read_text()), changes)
+    (run / "changed.yaml").write_text(yaml.safe_dump(config))
+    done = snakemake(run, "--configfile", "changed.yaml", "--cores", 2, "-n", "-p")
+    lines = (done.stdout + done.stderr).splitlines()
+    preview = f"{RUN}/preview/benchmark"
+    (weighed,) = [line for line in lines if " measure_sensitivity --config " in line]
+    speeds = [f"{preview}/{m}/tensorrt_sparse-fp16/bs5.json" for m in ("dense", "pruned")]
+    assert f"--speeds {' '.join(speeds)}" in weighed
+    builds = [line for line in lines if " build --config " in line and "/preview/" not in line]
+    assert not [line for line in builds if "--backend onnxruntime" in line and "--like" in line]
+    (sparse,) = [
+        line
+        for line in lines
+        if " build --config " in line and f"--out {RUN}/deploy/sparse/tensorrt_sparse-fp16" in line
+    ]
+    assert f"--like {RUN}/preview/deploy/pruned/tensorrt_sparse-fp16" in sparse
+
+
 def test_demo_configuration_plans_the_digits(tmp_path):
     (tmp_path / "config").mkdir()
     shutil.copy(ROOT / "config" / "config.yaml", tmp_path / "config")

@@ -104,17 +104,11 @@ def _saved(speeds, names) -> dict[str, float] | None:
     """Milliseconds that each layer is faster when pruned, by two benchmarks that timed layers."""
     from twofour.deploy import sparsity_log
 
-    known = {name.removesuffix(".weight"): name for name in names}
     times = [files.read_json(path).get("layer_ms") for path in speeds]
     if not all(times):
         cli.log.warning("warning: %s does not say how long layers take", speeds[0])
         return None
-    dense, pruned = (sparsity_log.layer_times(found, known) for found in times)
-    both = dense.keys() & pruned.keys()
-    return {
-        name: dense[layer] - pruned[layer] if layer in both else 0.0
-        for layer, name in known.items()
-    }
+    return sparsity_log.saved(*times, names)
 
 
 def _unit_seconds(networks, network, size: int) -> float:

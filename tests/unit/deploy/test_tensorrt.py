@@ -207,6 +207,13 @@ def test_layers_are_timed_by_our_names_and_change_nothing(library, exported, tmp
     assert np.array_equal(predict(pictures), before)
 
 
+def test_what_layers_save_goes_by_the_names_that_tensorrt_joins():
+    dense = {"layer1.0.conv1 + Relu.1": 3.0, "layer1.0.conv2 + Add + Relu": 2.0, "fc": 1.0}
+    pruned = {"layer1.0.conv1 + Relu.1": 1.0, "layer1.0.conv2": 2.5}
+    names = ["layer1.0.conv1.weight", "layer1.0.conv2.weight", "layer1.0.conv3.weight"]
+    assert list(sparsity_log.saved(dense, pruned, names).values()) == [2.0, -0.5, 0.0]
+
+
 def test_timings_of_an_earlier_build_are_taken_over(library, exported, tmp_path):
     made(exported, tmp_path / "a")
     kept = (tmp_path / "a" / "timing.cache").read_bytes()
