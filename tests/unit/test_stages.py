@@ -178,6 +178,7 @@ USERS = {
 TRAINING = {"train", "train_sparse", "train_qat"}
 STEPS = {*TRAINING, "measure_training"}
 COMPARED = {"compare", "plot", "report", "accept", "release", "summarize_preview"}
+COSTS = {"measure_sensitivity", "choose_layers", "plot_sensitivity", "report"}  # of pruning
 WORDED = {"compare", "report", "release", "summarize_preview"}
 INFERENCE = {*TRAINING, "import_dense", "permute", "reference", "export"}
 MODULES = {
@@ -235,11 +236,11 @@ MODULES = {
     "data.imagenet": {"unpack_imagenet"},
     "data.digits": {"make_digits"},
     "network.inference": INFERENCE,
-    "network.pieces": {*WEIGHED, "measure_training", "choose_layers", "plot_sensitivity", "report"},
+    "network.pieces": {"measure_training", "measure_inputs", *COSTS},
     "sparse.masks": {*TRAINING, "prune", "permute", "measure_sensitivity", "preview_weights"},
     "sparse.inputs": {*WEIGHED, "prune"},
-    "sparse.sensitivity": {*WEIGHED, "choose_layers", "plot_sensitivity", "report"},
-    "sparse.choice": {"measure_sensitivity", "choose_layers", "plot_sensitivity", "report"},
+    "sparse.sensitivity": {"measure_inputs", *COSTS},
+    "sparse.choice": COSTS,
     "sparse.permute": {"permute"},
     "sparse.check": {"build", "check", "evaluate", "benchmark", "release"},
     "quantization.calibration": {"calibrate", "quantize"},
@@ -263,7 +264,14 @@ MODULES = {
     "report.statistics": COMPARED,
     "deploy.predicted": {"evaluate", *COMPARED},
     "network.stand_in": {"preview_weights"},
-    "data.noise": {"benchmark", "calibrate"},
+    "data.noise": {
+        "benchmark",
+        "calibrate",
+        *WEIGHED,
+        "choose_layers",
+        "plot_sensitivity",
+        "report",
+    },
     "report.release": {"release"},
     "report.certificate": {"release"},
     "deploy.triton": {"release"},

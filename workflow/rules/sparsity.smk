@@ -97,6 +97,7 @@ rule measure_sensitivity:
 
 rule choose_layers:
     input:
+        dataset=dataset,
         path=rules.measure_sensitivity.output.path,
     output:
         choice=CHOICE,
@@ -117,6 +118,7 @@ rule choose_layers:
 
 rule plot_sensitivity:
     input:
+        dataset=dataset,
         sensitivity=rules.measure_sensitivity.output.sensitivity,
         path=rules.measure_sensitivity.output.path,
         choice=CHOICE if CHOOSES else [],

@@ -7,7 +7,6 @@ measurement that was stopped goes on where it was.
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from twofour import command
@@ -43,11 +42,7 @@ def main(options) -> None:
     )
     networks = sensitivity.Networks(network, dense, pruned, names, machine.threads, size)
     units = sensitivity.units(network, names)
-    single = [
-        *(frozenset(), frozenset(names)),
-        *(unit.alone() for unit in units),
-        *(unit.spared(names) for unit in units),
-    ]
+    single = sensitivity.networks(units, names)
     given = (options.weights, options.inputs, *(options.speeds or ()))
     key = stages.digest(
         *(options.config, options.algorithm, stages.code("measure_sensitivity")),
@@ -56,14 +51,12 @@ def main(options) -> None:
     )
     steps = pictures.steps
     walked = choice.points(len(names))
-    duration = (
-        steps
-        * _unit_seconds(networks, network, size)
-        * (networks.work(dict.fromkeys(single)) + 2 + len(walked))
-    )
+    passes = networks.work(single) + 2 + len(walked)
+    shape = (sensitivity.BATCH, network.input_channels, size, size)
+    duration = steps * networks.seconds(shape) * passes
     cli.log.info(
         "%d networks on %d images, about %s",
-        *(len(set(single)) + len(walked), len(images.paths), progress.about(duration)),
+        *(len(single) + len(walked), len(images.paths), progress.about(duration)),
     )
     out = Path(options.out)
 
@@ -72,7 +65,7 @@ def main(options) -> None:
             yield batch, images.labels[positions]
 
     def measure(sets, what):
-        total = steps * len(dict.fromkeys(sets))
+        total = steps * len(sets)
         notes = sensitivity.Notes(out / SENSITIVITY_NOTES.format(what=what), f"{key} {what}")
         if notes.done:
             cli.log.info("going on after batch %d of %d (%s)", notes.done, steps, what)
@@ -83,7 +76,7 @@ def main(options) -> None:
     found = measure(single, "layers")
     costs = sensitivity.costs(found, names)
     ordered = choice.order(costs, saved or gains)
-    path = [frozenset(), *(choice.begin(ordered, count) for count in walked)]
+    path = [choice.begin(ordered, count) for count in (0, *walked)]
     found.update(measure(path, "path"))
     with files.atomic(out / SENSITIVITY) as temporary:
         choice.table(units, found, names, costs, gains, saved).to_csv(temporary, index=False)
@@ -109,23 +102,6 @@ def _saved(speeds, names) -> dict[str, float] | None:
         cli.log.warning("warning: %s does not say how long layers take", speeds[0])
         return None
     return sparsity_log.saved(*times, names)
-
-
-def _unit_seconds(networks, network, size: int) -> float:
-    """Seconds that one whole network takes for a batch."""
-    from twofour.sparse import sensitivity
-
-    import numpy as np
-
-    noise = np.random.default_rng(0).standard_normal(
-        (sensitivity.BATCH, network.input_channels, size, size)
-    )
-    times = []
-    for _ in range(2):  # the first makes the networks
-        start = time.perf_counter()
-        list(networks.logits(noise.astype(np.float32), [frozenset()]))
-        times.append(time.perf_counter() - start)
-    return times[-1] / 2  # that of the dense one and of the pruned one
 
 
 def arguments(parser) -> None:

@@ -60,7 +60,7 @@ def found(ratio=1.0, p=1.0, kernels=True, int8=None, rivals=(), qat=False):
         ({"ratio": 1.01}, "2:4 sparsity will gain no speed here: with kernels that skip zeros"),
         ({"ratio": 1.2, "p": 0.5}, "2:4 sparsity will gain no speed here"),
         ({"ratio": 0.8, "p": 0.0}, "2:4 sparsity will gain no speed here"),
-        ({"ratio": 1.2, "p": 0.0}, "2:4 sparsity will gain speed here: up to 1.20 × of the dense"),
+        ({"ratio": 1.2, "p": 0.0}, "2:4 sparsity will gain speed here: up to 1.20 × the dense"),
     ],
 )
 def test_the_first_sentence_says_whether_anything_is_gained(given, first):

@@ -90,9 +90,7 @@ def pruned_networks(network):
     pruned, _ = prune.prune(state, names, "mask_1d")
     units = sensitivity.units(built, names)
     networks = sensitivity.Networks(built, state, pruned, names, 1, SIZE)
-    sets = [frozenset(), frozenset(names)]
-    sets += [s for unit in units for s in (unit.alone(), unit.spared(names))]
-    return names, pruned, units, networks, sets
+    return names, pruned, units, networks, sensitivity.networks(units, names)
 
 
 def test_networks_that_share_a_beginning_are_computed_as_if_alone(network):

@@ -144,7 +144,7 @@ def _sparse_words(found: Preview) -> str:
         )
     best = max(gains, key=lambda speed: speed.ratio)
     return (
-        f"2:4 sparsity will gain speed here: up to {best.ratio:.2f} × of the dense network's in "
+        f"2:4 sparsity will gain speed here: up to {best.ratio:.2f} × the dense network's in "
         f"{best.case} at batch {best.batch_size} (95 % interval {best.low:.2f} to "
         f"{best.high:.2f}), and it is faster in {len(gains)} of {len(able)} cases."
     )

@@ -33,8 +33,8 @@ PATH = ["layers", "added", "gain", "gain_ms", "top1", "top1_drop", "loss_rise"]
 def order(costs: Mapping[str, float], gains: Mapping[str, float]) -> list[str]:
     """The layers from the least cost for its gain to the most; those that gain nothing come last.
 
-    ``costs`` are rises of the loss, ``gains`` shares of the
-    multiplications, or milliseconds where kernels have been timed.
+    ``costs`` are rises of the loss, ``gains`` shares of the multiplications, or milliseconds where
+    kernels have been timed.
     """
 
     def key(name: str) -> tuple:

@@ -7,11 +7,13 @@ of its weights that are pruned; where two sets begin alike, their common beginni
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..data import noise
 from ..network import pieces
 from ..network.architecture import CLASSIFIER, STEM, Architecture
 from ..network.pieces import Piece, State
@@ -78,6 +80,14 @@ def units(network: Architecture, chosen: Iterable[str]) -> list[Unit]:
     return result
 
 
+def networks(units: Iterable[Unit], chosen: Sequence[str]) -> list[frozenset[str]]:
+    """The dense one, the one with all ``chosen`` weights pruned, and the two of each unit."""
+    found = [frozenset(), frozenset(chosen)]
+    for unit in units:
+        found += [unit.alone(), unit.spared(chosen)]
+    return list(dict.fromkeys(found))
+
+
 class Networks:
     """A network whose ``chosen`` weights are taken from ``dense`` or from ``pruned``."""
 
@@ -114,6 +124,15 @@ class Networks:
             for same in alike
         ]
         return max(firsts), firsts[1] > firsts[0]
+
+    def seconds(self, shape: tuple[int, ...]) -> float:
+        """How long one whole network takes for a batch of images of this shape, measured."""
+        images, times = noise.images(shape), []
+        for _ in range(2):  # the first makes the networks
+            start = time.perf_counter()
+            list(self.logits(images, [frozenset()]))
+            times.append(time.perf_counter() - start)
+        return times[-1] / 2  # the dense and the pruned one
 
     def work(self, sets: Iterable[frozenset[str]]) -> float:
         """The multiplications for these networks over those for one whole network."""
