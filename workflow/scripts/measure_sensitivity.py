@@ -97,11 +97,11 @@ def _saved(speeds, names) -> dict[str, float] | None:
     """Milliseconds that each layer is faster when pruned, by two benchmarks that timed layers."""
     from twofour.deploy import sparsity_log
 
-    times = [files.read_json(path).get("layer_ms") for path in speeds]
-    if not all(times):
+    dense, pruned = (files.read_json(path).get("layer_ms") for path in speeds)
+    if not (dense and pruned):
         cli.log.warning("warning: %s does not say how long layers take", speeds[0])
         return None
-    return sparsity_log.saved(*times, names)
+    return sparsity_log.saved(dense, pruned, names)
 
 
 def arguments(parser) -> None:
