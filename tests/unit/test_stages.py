@@ -261,6 +261,7 @@ MODULES = {
     "report.words": WORDED,
     "report.display": {"compare", "report", "summarize_preview"},
     "report.preview": {"summarize_preview"},
+    "report.template": {"report", "summarize_preview"},
     "report.statistics": COMPARED,
     "deploy.predicted": {"evaluate", *COMPARED},
     "network.stand_in": {"preview_weights"},

@@ -159,6 +159,11 @@ def promised(wildcards):
     return f"{RESULTS}/{promise}/{artifacts.SPARSITY}" if promise else []
 
 
+def data_of(input):
+    """The option that names the dataset; none for a job of a preview, which has no lists."""
+    return ["--data", os.path.dirname(input.train)] if input.get("train") else []
+
+
 def norms(seed):
     """inputs.npz for algorithms that go by inputs, a function for Snakemake."""
     return lambda wildcards: (
@@ -326,12 +331,6 @@ def count_jobs(*names):
     return sum(any(name in rule for name in names or [""]) for rule in found)
 
 
-def rivals_work(rival):
-    """How many times the multiplications of the network this rival takes."""
-    other = architecture.resnet(RIVALS[rival].model, classes=2)
-    return pieces.relative_work(NETWORK, other, CONFIG.data.image_size)
-
-
 def announce_work():
     """Let trainings know what else there is to do, so that they can tell how long it will take."""
     from twofour.train import estimate
@@ -344,6 +343,7 @@ def announce_work():
         if "batch_size" in job.wildcards.keys()
     ]
     batches = estimate.batches(CONFIG.benchmark.warmup, CONFIG.benchmark.steps)
+    work = pieces.relative_work(CONFIG.model, configuration.rivals(CONFIG), CONFIG.data.image_size)
     estimate.announce(
         estimate.Work(
             dense=count_jobs("train_dense", "train_rival"),
@@ -352,7 +352,7 @@ def announce_work():
             benchmark_images=len(MEASURED) * batches * sum(sizes),
             jobs=count_jobs(),
             more=sum(
-                rivals_work(job.wildcards.rival) - 1
+                work[f"{models.RIVAL}/{job.wildcards.rival}"] - 1
                 for job in workflow.dag.needrun_jobs()
                 if job.rule.name == "train_rival"
             ),

@@ -50,9 +50,9 @@ rule calibrate:
     params:
         config=settings("calibrate"),
         code=code("calibrate"),
-        data=lambda wildcards, input: ["--data", os.path.dirname(input.train)],
+        data=lambda wildcards, input: data_of(input),
         model=subpath(input.onnx, parent=True),
-        ranges=lambda wildcards, input: ["--ranges", input.ranges] if input.ranges else [],
+        ranges=lambda wildcards, input: ["--ranges", input.ranges] if input.get("ranges") else [],
     shell:
         'exec sh "$TWOFOUR" calibrate --config {params.config:q} {params.data:q}'
         " --model {params.model:q} {params.ranges:q} --out {output.calibration:q} --log {log:q}"

@@ -115,7 +115,7 @@ rule benchmark:
     params:
         config=settings("benchmark"),
         code=backend_code("benchmark"),
-        data=lambda wildcards, input: ["--data", os.path.dirname(input.train)],
+        data=lambda wildcards, input: data_of(input),
         models=lambda wildcards, input: [str(Path(build).parents[1]) for build in input.builds],
         builds=lambda wildcards, input: [str(Path(build).parent) for build in input.builds],
         floating=lambda wildcards, input: (

@@ -82,12 +82,6 @@ use rule calibrate as preview_calibrate with:
         f"{LOGS}/preview_calibrate.{{model}}.tsv"
     group:
         "preview.{model}"
-    params:
-        config=settings("calibrate"),
-        code=code("calibrate"),
-        data=[],
-        model=subpath(input.onnx, parent=True),
-        ranges=[],
 
 
 use rule quantize as preview_quantize with:
@@ -145,15 +139,6 @@ use rule benchmark as preview_benchmark with:
         f"{LOGS}/preview_benchmark.{{backend}}-{{precision}}.bs{{batch_size}}.tsv"
     wildcard_constraints:
         precision="|".join({precision for _, precision in CASES}),
-    params:
-        config=settings("benchmark"),
-        code=backend_code("benchmark"),
-        data=[],
-        models=lambda wildcards, input: [str(Path(build).parents[1]) for build in input.builds],
-        builds=lambda wildcards, input: [str(Path(build).parent) for build in input.builds],
-        floating=lambda wildcards, input: (
-            ["--floating", str(Path(input.floating).parent)] if input.floating else []
-        ),
 
 
 rule measure_training:

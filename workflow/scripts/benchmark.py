@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from twofour import command
@@ -23,6 +24,7 @@ def main(options) -> None:
     settings = stages.load(options.config, "benchmark")
     if not len(options.model) == len(options.build) == len(options.out):
         raise TwoFourError("--model, --build and --out must each name the same number of paths")
+    judged = lists.read(options.data).val if options.data else None
     machine = libraries.prepare(settings.hardware)
     (backend, *_) = {files.read_json(Path(b) / BUILD)["backend"] for b in options.build}
     target = backends.target(backend, settings.hardware)
@@ -46,9 +48,9 @@ def main(options) -> None:
     layers = {out: times(pictures) for out, times in layered.items()}
     from twofour.data import loader  # after the backend, which may load PaddlePaddle
 
-    def batches():
+    def batches(split):
         images = loader.for_evaluation(
-            benchmark.full_batches(lists.read(options.data).val, batch_size),
+            benchmark.full_batches(split, batch_size),
             settings.data,
             settings.model.input_channels,
             batch_size,
@@ -58,7 +60,9 @@ def main(options) -> None:
             for read, _ in images.epoch():
                 yield read
 
-    files_too = benchmark.end_to_end(predictors, batches, steps) if options.data else {}
+    files_too = {}
+    if judged:
+        files_too = benchmark.end_to_end(predictors, partial(batches, judged), steps)
     for model, (out, (_, built)) in zip(options.model, loaded.items()):
         result = {
             "backend": built["backend"],

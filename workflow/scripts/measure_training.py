@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-from twofour import command, models
+from twofour import command
 from twofour.system import cli, files
 
 
 def main(options) -> None:
-    from twofour import stages
+    from twofour import config, stages
     from twofour.data import tree
     from twofour.network import architecture, pieces
-    from twofour.system import libraries, progress, sections
+    from twofour.system import libraries, progress
     from twofour.train import estimate, footprint, precision
 
     settings = stages.load(options.config, "measure_training")
@@ -26,14 +26,6 @@ def main(options) -> None:
     per_image = alone / machine.all_processes
     epochs = settings.train.epochs
     seconds = estimate.training_seconds(per_image, images, val_images, epochs)
-    rivals = {
-        models.rival_name(given["model"]): pieces.relative_work(
-            network,
-            architecture.resnet(sections.replaced(settings.model, **given["model"]), classes),
-            settings.data.image_size,
-        )
-        for given in settings.rivals
-    }
     record = {
         "device_name": machine.name,
         "precision": chosen,
@@ -42,7 +34,9 @@ def main(options) -> None:
         "img_s": 1 / per_image,
         "seconds": seconds,
         "memory_gb": needed / 1e9,
-        "rivals": rivals,  # their multiplications over the network's
+        "rivals": pieces.relative_work(
+            settings.model, config.rivals(settings), settings.data.image_size
+        ),
     }
     files.write_json(options.out, record)
     cli.log.info(

@@ -16,6 +16,7 @@ from typing import Any
 
 import jsonschema
 
+from . import models
 from .data.settings import Data
 from .deploy.backends import AUTO, INT8
 from .deploy.settings import Benchmark, Deploy, Evaluation
@@ -192,6 +193,13 @@ def of_rival(config: Config, given: Mapping) -> Config:
         dense=sections.replaced(config.dense, weights=None),
         train=sections.replaced(config.train, init=None, freeze_stem=False),
     )
+
+
+def rivals(config: Config) -> dict[str, Model]:
+    """{rival: the section model that it has}."""
+    return {
+        models.rival_name(given["model"]): of_rival(config, given).model for given in config.rivals
+    }
 
 
 def compact(value: Any) -> str:

@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 
 from . import models
-from .config import Config, of_rival
+from .config import Config, rivals
 from .data import tree
 from .data.batches import steps_per_epoch
 from .deploy import backends
@@ -172,32 +172,19 @@ def _work(settings: Config) -> estimate.Work:
     """The jobs of a whole run."""
     algorithms = len(models.branches(settings.sparsity.algorithm))
     control, seeds = int(settings.dense.control), len(models.seeds(settings.seed))
-    rivals = len(settings.rivals)
-    rows, deploy = 1 + control + 2 * algorithms + rivals, settings.deploy
+    work = pieces.relative_work(settings.model, rivals(settings), settings.data.image_size)
+    rows, deploy = 1 + control + 2 * algorithms + len(work), settings.deploy
     cases = len(backends.cases(deploy.backends, deploy.precisions))
     sizes = settings.benchmark.batch_sizes
     batches = estimate.batches(settings.benchmark.warmup, settings.benchmark.steps)
     return estimate.Work(
-        dense=seeds * (int(settings.dense.weights is None) + rivals),
+        dense=seeds * (int(settings.dense.weights is None) + len(work)),
         sparse=seeds * (algorithms + control),
         passes=seeds * rows * (1 + cases),
         benchmark_images=cases * rows * batches * sum(sizes),
         jobs=10 + seeds * rows * (3 + 2 * cases) + cases * len(sizes),
-        more=seeds * sum(relative - 1 for relative in rivals_work(settings)),
+        more=seeds * (sum(work.values()) - len(work)),
     )
-
-
-def rivals_work(settings: Config) -> list[float]:
-    """How many times the multiplications of the network each of the rivals takes."""
-    network = architecture.resnet(settings.model, CLASSES)
-    return [
-        pieces.relative_work(
-            network,
-            architecture.resnet(of_rival(settings, given).model, CLASSES),
-            settings.data.image_size,
-        )
-        for given in settings.rivals
-    ]
 
 
 def table(findings: list[Finding]) -> str:

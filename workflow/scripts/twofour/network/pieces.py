@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from . import architecture
 from .architecture import (
     CLASSIFIER,
     CLASSIFIER_BIAS,
@@ -22,6 +23,7 @@ from .architecture import (
     Block,
     Conv,
 )
+from .settings import Model
 
 OPSET, IR_VERSION = 13, 8
 _IN, _OUT = "x", "y"
@@ -66,10 +68,13 @@ def multiplications(network: Architecture, size: int) -> dict[str, int]:
     return found
 
 
-def relative_work(network: Architecture, other: Architecture, size: int) -> float:
-    """How many times the multiplications of ``network`` the ``other`` one takes."""
-    totals = [sum(multiplications(n, size).values()) for n in (network, other)]
-    return totals[1] / totals[0]
+def relative_work(model: Model, others: Mapping[str, Model], size: int) -> dict[str, float]:
+    """{name: how many times the multiplications of ``model``'s network another one takes}."""
+
+    def total(section: Model) -> int:  # the number of classes hardly matters
+        return sum(multiplications(architecture.resnet(section, classes=2), size).values())
+
+    return {name: total(other) / total(model) for name, other in others.items()}
 
 
 def input_norms(

@@ -254,8 +254,7 @@ def _quantised(table: Table, model: Model) -> list[Quantised]:
     found = []
     for backend, group in rows.groupby("backend", sort=False):
         row = group.iloc[0]
-        measured = group[group["fp32_speedup"].notna()]
-        ratios = [(float(r["fp32_speedup"]), _gain(r)) for _, r in measured.iterrows()]
+        ratios = [(r, gain) for name, _, r, gain in int8_ratios(table, model) if name == backend]
         found.append(
             Quantised(
                 model=model,

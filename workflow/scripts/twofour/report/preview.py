@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
 import numpy as np
 import pandas as pd
 
@@ -16,10 +15,10 @@ from ..deploy.sparsity_log import sparse_layers
 from ..models import PRUNED, QAT, RIVAL, Model
 from ..system import progress
 from ..system.files import read_json
-from . import compare, display, outcome
+from . import compare, display, outcome, template
 from .compare import Table
 from .outcome import FASTER, Busy, Speed
-from .words import busy_words, listed, reach
+from .words import busy_words, no_kernels, reach
 
 TEMPLATE = "preview.html.j2"  # beside this module
 
@@ -129,11 +128,9 @@ def verdict(found: Preview) -> list[str]:
 def _sparse_words(found: Preview) -> str:
     able = [speed for speed in found.sparse if speed.kernels]
     if not able:
-        backends = list(dict.fromkeys(speed.case.split()[0] for speed in found.sparse))
-        verb = "has" if len(backends) == 1 else "have"
         return (
-            f"2:4 sparsity will gain no speed here: {listed(backends)} {verb} no kernels that skip "
-            "zeros, which only NVIDIA's tensor cores run (backend tensorrt_sparse)."
+            f"2:4 sparsity will gain no speed here: {no_kernels(found.sparse)} (backend "
+            "tensorrt_sparse)."
         )
     gains = [speed for speed in able if speed.finding == FASTER]
     if not gains:
@@ -218,12 +215,8 @@ def markdown(found: Preview) -> str:
 
 def page(found: Preview, run: str) -> str:
     """preview.html, which needs no other file."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template(TEMPLATE).render(
+    return template.fill(
+        TEMPLATE,
         run=run,
         verdict=verdict(found),
         grid=grid(found),

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import jinja2
 import pandas as pd
 import yaml
 
@@ -34,7 +33,7 @@ from ..sparse.sensitivity import LAYER
 from ..system import progress
 from ..system.files import read_json, read_text
 from ..train import seen
-from . import classes, compare, display, outcome, words
+from . import classes, compare, display, outcome, template, words
 from .captions import PLOTS
 
 TEMPLATE = "report.html.j2"  # beside this module
@@ -68,12 +67,8 @@ def render(
         for backend, precision in cases
     ]
     sparsity = [read_json(results / model.name / SPARSITY) for model in of_kind(shown, PRUNED)]
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template(TEMPLATE).render(
+    return template.fill(
+        TEMPLATE,
         run=provenance["config"]["run"],
         verdict=words.verdict(found),
         words=[

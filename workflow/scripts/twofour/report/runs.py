@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 
@@ -18,7 +17,7 @@ from ..deploy import reference
 from ..models import read as read_models
 from ..system.errors import TwoFourError
 from ..system.files import read_json
-from . import compare, statistics
+from . import compare, statistics, template
 from .compare import Table
 
 TEMPLATE = "runs.html.j2"  # beside this module
@@ -257,12 +256,8 @@ def text(runs: Sequence[Run]) -> str:
 
 def page(runs: Sequence[Run]) -> str:
     """The comparison as an HTML page that needs no other file."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template(TEMPLATE).render(
+    return template.fill(
+        TEMPLATE,
         runs=runs,
         headings=headings(),
         rows=cells(joined(runs)),

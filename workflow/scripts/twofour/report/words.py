@@ -217,12 +217,7 @@ def cost_cases(outcome: Outcome) -> set[str]:
 def _speed_words(outcome: Outcome) -> str:
     measured = [speed for speed in outcome.speeds if speed.kernels]
     if not measured:
-        backends = list(dict.fromkeys(speed.case.split()[0] for speed in outcome.speeds))
-        verb = "has" if len(backends) == 1 else "have"
-        return (
-            f"It bought no speed here and could not: {listed(backends)} {verb} no kernels that "
-            "skip zeros, which only NVIDIA's tensor cores run."
-        )
+        return f"It bought no speed here and could not: {no_kernels(outcome.speeds)}."
     faster = [_case(speed) for speed in measured if speed.finding == FASTER]
     slower = [_case(speed) for speed in measured if speed.finding == SLOWER]
     parts = []
@@ -239,6 +234,16 @@ def _speed_words(outcome: Outcome) -> str:
         )
     text = " ".join(parts)
     return f"{text[0].upper()}{text[1:]}."
+
+
+def no_kernels(speeds: Sequence[Speed]) -> str:
+    """That the backends of these ``speeds`` cannot make use of zeros."""
+    backends = list(dict.fromkeys(speed.case.split()[0] for speed in speeds))
+    verb = "has" if len(backends) == 1 else "have"
+    return (
+        f"{listed(backends)} {verb} no kernels that skip zeros, which only NVIDIA's tensor cores "
+        "run"
+    )
 
 
 def busy_words(busy: Busy, again: str = "-R benchmark") -> str:
