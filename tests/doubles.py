@@ -1,7 +1,8 @@
 """Stand-ins for TensorRT and the CUDA driver on a machine that has neither.
 
-They have only what TensorRT 8.5 and 10 and cuda-python 11 to 13 have in common, and keep the
-contract that our code relies on: "device" memory is separate memory, reached only by copies; an
+They have only names that TensorRT's own bindings have (tests/bindings), called as these are, and
+what cuda-python 11 to 13 have in common. They keep the contract that our code relies on: "device"
+memory is separate memory, reached only by copies; an
 engine accepts only the batches of its profile; the ONNX file itself is run, by ONNX Runtime. So
 they show that our side makes its calls in the right order and moves the right bytes, but nothing
 about a GPU.
@@ -10,9 +11,12 @@ about a GPU.
 from __future__ import annotations
 
 import ctypes
+import enum
+import functools
 import json
 import time
 import types
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -101,51 +105,141 @@ class Driver:
         return 0, 1000 * (end["time"] - begin["time"])
 
 
-def tensorrt(version: str, driver: Driver) -> types.SimpleNamespace:
-    """The module tensorrt; its sparsity log has the form of ``version``'s major number."""
-    trt = types.SimpleNamespace(__version__=version, builds=[])
+class Bindings:
+    """What the bindings of one release of TensorRT have, as tests/bindings/record.py found it."""
 
+    def __init__(self, version: str) -> None:
+        path = Path(__file__).parent / "bindings" / f"{version}.json"
+        self.found = json.loads(path.read_text(encoding="utf-8"))
+
+    def enum(self, name: str) -> type:
+        """An enumeration with its members."""
+        members = [n for n in self.found[name] if n.isupper() and not n.startswith("_")]
+        return enum.IntEnum(name, {member: number for number, member in enumerate(members)})
+
+    def stands_for(self, name: str):
+        """Decorator: a class may have only the names of class ``name``, called alike."""
+        real = self.found[name]
+
+        def strict(kind: type) -> type:
+            def set_attribute(instance, attribute, value) -> None:
+                assert attribute.startswith("_") or attribute in real, f"{name}.{attribute}"
+                object.__setattr__(instance, attribute, value)
+
+            for attribute, value in list(vars(kind).items()):
+                if attribute == "__init__" or not attribute.startswith("_"):
+                    assert attribute in real, f"{name} has no {attribute}"
+                if callable(value) and real.get(attribute):
+                    setattr(kind, attribute, _called_as(value, real[attribute], attribute))
+            kind.__setattr__ = set_attribute
+            return kind
+
+        return strict
+
+
+def _called_as(function, signatures: list[list[str]], name: str):
+    """``function``, for calls that one of the recorded ``signatures`` allows."""
+
+    @functools.wraps(function)
+    def checked(self, *given, **named):
+        assert any(_fits(s, len(given), set(named)) for s in signatures), f"{name}: {signatures}"
+        return function(self, *given, **named)
+
+    return checked
+
+
+def _fits(signature: list[str], given: int, named: set[str]) -> bool:
+    if any(parameter.startswith("*") for parameter in signature):
+        return False  # the general line above the overloads
+    rest = signature[given:]
+    needed = {parameter for parameter in rest if not parameter.endswith("=")}
+    return given <= len(signature) and needed <= named <= {p.removesuffix("=") for p in rest}
+
+
+def tensorrt(version: str, driver: Driver) -> types.SimpleNamespace:
+    """The module tensorrt of a ``version`` for which tests/bindings has a file."""
+    trt = types.SimpleNamespace(__version__=version, builds=[])
+    bindings = Bindings(version)
+    stands_for = bindings.stands_for
+    for name in ("BuilderFlag", "NetworkDefinitionCreationFlag", "TensorIOMode"):
+        setattr(trt, name, bindings.enum(name))
+    for name in ("ProfilingVerbosity", "LayerInformationFormat"):
+        setattr(trt, name, bindings.enum(name))
+
+    @stands_for("ILogger")
     class ILogger:
         INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = range(5)
 
+        def __init__(self) -> None:
+            pass
+
+    @stands_for("IProfiler")
     class IProfiler:
-        pass
+        def __init__(self) -> None:
+            pass
 
-    class BuilderFlag:
-        FP16, TF32, SPARSE_WEIGHTS, INT8 = "fp16", "tf32", "sparse", "int8"
+    @stands_for("ITimingCache")
+    class Timings:
+        def __init__(self, content):
+            self._content = content
 
+        def serialize(self):
+            return self._content
+
+    @stands_for("IBuilderConfig")
     class Config:
         def __init__(self):
-            self.flags, self.profile, self.cache = {"tf32"}, None, None
-            self.set_flag, self.clear_flag = self.flags.add, self.flags.discard
+            self._flags, self._profile, self._cache = {trt.BuilderFlag.TF32}, None, None
+
+        def set_flag(self, flag):
+            self._flags.add(flag)
+
+        def clear_flag(self, flag):
+            self._flags.discard(flag)
 
         def add_optimization_profile(self, profile):
-            self.profile = profile
+            self._profile = profile
 
-        def create_timing_cache(self, content):
-            return types.SimpleNamespace(serialize=lambda: content + b"+")
+        def create_timing_cache(self, serialized_timing_cache):
+            return Timings(serialized_timing_cache + b"+")
 
         def set_timing_cache(self, cache, ignore_mismatch):
             if b"other" in cache.serialize():
                 return False
-            self.cache = cache
+            self._cache = cache
             return True
 
         def get_timing_cache(self):
-            return self.cache
+            return self._cache
 
+    @stands_for("IOptimizationProfile")
     class Profile:
-        def set_shape(self, name, low, best, high):
-            self.name, self.low, self.best, self.high = name, low, best, high
+        def set_shape(self, input, min, opt, max):
+            self._low, self._high = min, max
 
+    @stands_for("ITensor")
+    class Tensor:
+        def __init__(self, name, shape):
+            self.name, self.shape = name, shape
+
+    @stands_for("INetworkDefinition")
+    class Network:
+        def __init__(self, typed):
+            self._typed, self._model = typed, None
+
+        def get_input(self, index):
+            source = self._model.graph.input[index]
+            sizes = [d.dim_value or -1 for d in source.type.tensor_type.shape.dim]
+            return Tensor(source.name, sizes)
+
+    @stands_for("Builder")
     class Builder:
-        platform_has_tf32, platform_has_fast_fp16, platform_has_fast_int8 = True, True, True
-
         def __init__(self, logger):
-            self.logger = logger
+            self._logger = logger
 
-        def create_network(self, flags):
-            return types.SimpleNamespace(model=None)
+        def create_network(self, flags=0):
+            typed = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+            return Network(typed is not None and bool(flags & 1 << typed))
 
         def create_builder_config(self):
             return Config()
@@ -154,112 +248,141 @@ def tensorrt(version: str, driver: Driver) -> types.SimpleNamespace:
             return Profile()
 
         def build_serialized_network(self, network, config):
-            trt.builds.append((config.profile.low, config.profile.high, frozenset(config.flags)))
-            names = [node.name for node in network.model.graph.node if node.op_type == "Conv"]
-            if "sparse" in config.flags:
+            flags = frozenset(flag.name for flag in config._flags)
+            low, high = config._profile._low, config._profile._high
+            trt.builds.append((low, high, flags))
+            if network._typed and flags & {"FP16", "BF16", "INT8"}:
+                self._logger.log(ILogger.ERROR, "precision flags in a strongly typed network")
+                return None
+            names = [node.name for node in network._model.graph.node if node.op_type == "Conv"]
+            if "SPARSE_WEIGHTS" in flags:
                 for line in _sparsity_lines(version, names):
-                    self.logger.log(ILogger.INFO, line)
-            head = {"low": config.profile.low, "high": config.profile.high}
-            return json.dumps(head).encode() + b"\n" + network.model.SerializeToString()
+                    self._logger.log(ILogger.INFO, line)
+            head = {"low": low, "high": high}
+            return json.dumps(head).encode() + b"\n" + network._model.SerializeToString()
 
+    @stands_for("OnnxParser")
     class OnnxParser:
         def __init__(self, network, logger):
-            self.network, self.num_errors = network, 0
+            self._network, self.num_errors, self._reason = network, 0, "no ONNX file"
 
-        def parse(self, content):
+        def parse(self, model, path=None):
             try:
-                self.network.model = onnx.load_from_string(content)
+                self._network._model = onnx.load_from_string(model)
             except Exception:
                 self.num_errors = 1
                 return False
-            refused = _refused(version, self.network.model.graph)
+            refused = _refused(version, self._network._model.graph)
             if refused:
-                self.num_errors, self.reason = 1, refused
-                return False
-            source = self.network.model.graph.input[0]
-            sizes = [d.dim_value or -1 for d in source.type.tensor_type.shape.dim]
-            self.network.get_input = lambda _: types.SimpleNamespace(name=source.name, shape=sizes)
-            return True
+                self.num_errors, self._reason = 1, refused
+            return not refused
 
         def get_error(self, index):
-            return getattr(self, "reason", "no ONNX file")
+            return self._reason
 
+    @stands_for("Runtime")
     class Runtime:
         def __init__(self, logger):
-            self.logger = logger
+            self._logger = logger
 
-        def deserialize_cuda_engine(self, content):
-            head, separator, body = content.partition(b"\n")
+        def deserialize_cuda_engine(self, serialized_engine):
+            head, separator, body = serialized_engine.partition(b"\n")
             if not separator:
-                self.logger.log(ILogger.ERROR, "the plan is damaged")
+                self._logger.log(ILogger.ERROR, "the plan is damaged")
                 return None
             return Engine(json.loads(head), body)
 
+    @stands_for("EngineInspector")
+    class Inspector:
+        def __init__(self, graph):
+            self._graph = graph
+
+        def get_engine_information(self, format):
+            layers = [{"Name": "a", "TacticName": "sm80_xmma_fprop_sparse_conv"}, "b"]
+            return json.dumps({"Layers": layers + _int8_layers(version, self._graph)})
+
+    @stands_for("ICudaEngine")
     class Engine:
         num_io_tensors = 2
 
         def __init__(self, head, body):
-            self.head = head
+            self._head = head
             options = onnxruntime.SessionOptions()  # as it is written, with its rounding
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-            self.session = onnxruntime.InferenceSession(body, options)
-            self.graph = onnx.load_from_string(body).graph
-            self.ends = [self.session.get_inputs()[0], self.session.get_outputs()[0]]
+            options.log_severity_level = 3
+            body = _without_bf16(body)
+            self._session = onnxruntime.InferenceSession(body, options)
+            self._graph = onnx.load_from_string(body).graph
+            self._ends = [self._session.get_inputs()[0], self._session.get_outputs()[0]]
+            assert [end.type for end in self._ends] == 2 * ["tensor(float)"]
 
         def get_tensor_name(self, index):
-            return self.ends[index].name
+            return self._ends[index].name
 
         def get_tensor_mode(self, name):
-            return "input" if name == self.ends[0].name else "output"
+            modes = trt.TensorIOMode
+            return modes.INPUT if name == self._ends[0].name else modes.OUTPUT
 
         def get_tensor_shape(self, name):
-            end = next(e for e in self.ends if e.name == name)
+            end = next(e for e in self._ends if e.name == name)
             return [-1, *end.shape[1:]]
 
         def create_execution_context(self):
             return Context(self)
 
         def create_engine_inspector(self):
-            layers = {"Layers": [{"Name": "a", "TacticName": "sm80_xmma_fprop_sparse_conv"}, "b"]}
-            layers["Layers"] += _int8_layers(self.graph)
-            return types.SimpleNamespace(get_engine_information=lambda kind: json.dumps(layers))
+            return Inspector(self._graph)
 
+    @stands_for("IExecutionContext")
     class Context:
         def __init__(self, engine):
-            self.engine, self.addresses, self.shape = engine, {}, None
+            self._engine, self._addresses, self._shape = engine, {}, None
             self.profiler = None
 
-        def set_tensor_address(self, name, address):
-            self.addresses[name] = address
+        def set_tensor_address(self, name, memory):
+            self._addresses[name] = memory
             return True
 
         def set_input_shape(self, name, shape):
-            self.shape = shape
-            return self.engine.head["low"][0] <= shape[0] <= self.engine.head["high"][0]
+            self._shape = shape
+            head = self._engine._head
+            return head["low"][0] <= shape[0] <= head["high"][0]
 
-        def execute_async_v3(self, stream):
+        def execute_async_v3(self, stream_handle):
             driver.calls.append("execute")
-            source, result = (self.addresses[e.name] for e in self.engine.ends)
-            size = int(np.prod(self.shape))
+            engine = self._engine
+            source, result = (self._addresses[e.name] for e in engine._ends)
+            size = int(np.prod(self._shape))
             images = np.frombuffer((ctypes.c_float * size).from_address(source), np.float32)
-            images = images.reshape(self.shape)
-            answer = self.engine.session.run(None, {self.engine.ends[0].name: images})[0]
+            images = images.reshape(self._shape)
+            answer = engine._session.run(None, {engine._ends[0].name: images})[0]
             ctypes.memmove(result, np.ascontiguousarray(answer).ctypes.data, answer.nbytes)
-            convs = [node.name for node in self.engine.graph.node if node.op_type == "Conv"]
+            convs = [node.name for node in engine._graph.node if node.op_type == "Conv"]
             for number, name in enumerate(convs if self.profiler else (), start=1):
                 self.profiler.report_layer_time(f"{name} + Relu", number / 10)
             return True
 
-    trt.ILogger, trt.BuilderFlag, trt.Builder = ILogger, BuilderFlag, Builder
-    trt.IProfiler = IProfiler
+    trt.ILogger, trt.IProfiler, trt.Builder = ILogger, IProfiler, Builder
     trt.OnnxParser, trt.Runtime = OnnxParser, Runtime
-    trt.TensorIOMode = types.SimpleNamespace(INPUT="input", OUTPUT="output")
-    trt.ProfilingVerbosity = types.SimpleNamespace(DETAILED="detailed")
-    trt.LayerInformationFormat = types.SimpleNamespace(JSON="json")
-    trt.NetworkDefinitionCreationFlag = types.SimpleNamespace(
-        **({"EXPLICIT_BATCH": 0} if version.startswith("8") else {})
-    )
     return trt
+
+
+def _without_bf16(content):
+    """The network with fp16 for bf16, which ONNX Runtime's CPU kernels lack; its types must fit."""
+    model = onnx.load_from_string(content)
+    low, high = onnx.TensorProto.BFLOAT16, onnx.TensorProto.FLOAT16
+    if all(tensor.data_type != low for tensor in model.graph.initializer):
+        return content
+    for tensor in model.graph.initializer:
+        if tensor.data_type == low:
+            values = numpy_helper.to_array(tensor).astype(np.float16)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "to" and attribute.i == low:
+                attribute.i = high
+    model.opset_import[0].version = 19
+    return model.SerializeToString()
 
 
 def _refused(version, graph):
@@ -276,15 +399,21 @@ def _refused(version, graph):
     return ""
 
 
-def _int8_layers(graph):
-    """As the inspector describes convolutions that read integers; all but the last of them do."""
+def _int8_layers(version, graph):
+    """As the inspector describes convolutions that read integers; all but the last of them do.
+
+    TensorRT 11 gives format and type apart (NVIDIA's migration guide, IEngineInspector).
+    """
     dequantised = {n.output[0] for n in graph.node if n.op_type == "DequantizeLinear"}
     convs = [n for n in graph.node if n.op_type == "Conv" and n.input[0] in dequantised]
-    kind = "Thirty-two wide channel vectorized row major Int8 format"
+    apart = version.startswith("11")
+    key = "DataType" if apart else "Format/Datatype"
+    kind = "Int8" if apart else "Thirty-two wide channel vectorized row major Int8 format"
+    more = {"Format": "Thirty-two wide channel vectorized row major format"} if apart else {}
     return [
-        {"Name": f"{n.name} + Relu", "Inputs": [{"Name": "x", "Format/Datatype": kind}]}
+        {"Name": f"{n.name} + Relu", "Inputs": [{"Name": "x", key: kind, **more}]}
         for n in convs[:-1]
-    ] + [{"Name": n.name, "Inputs": [{"Format/Datatype": "FP16"}]} for n in convs[-1:]]
+    ] + [{"Name": n.name, "Inputs": [{key: "FP16"}]} for n in convs[-1:]]
 
 
 def _sparsity_lines(version: str, names: list[str]) -> list[str]:

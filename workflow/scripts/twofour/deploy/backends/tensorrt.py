@@ -1,10 +1,13 @@
 """NVIDIA TensorRT from the ONNX file, with dense kernels.
 
-Written against what TensorRT 8.5 and 10 have in common. :mod:`.tensorrt_sparse` is the same with
-sparse kernels allowed. Engines hold kernels chosen by timing them on the GPU itself, so they are
-rebuilt for another GPU or another version of TensorRT.
+For TensorRT 8.5, 10 and 11. :mod:`.tensorrt_sparse` is the same with sparse kernels allowed.
+Engines hold kernels chosen by timing them on the GPU itself, so they are rebuilt for another GPU or
+another version of TensorRT.
 
-int8 is explicit quantisation: the Q/DQ file says what is rounded, and the rest computes in fp16.
+From TensorRT 10 on, networks are strongly typed: fp16 and bf16 are the types of the tensors in the
+file that is parsed (:mod:`.typed`), which is kept beside the engines. In 8.5, flags allow the
+builder to use fp16. int8 is explicit quantisation in all of them: the Q/DQ file says what is
+rounded, and the rest computes in fp16.
 """
 
 from __future__ import annotations
@@ -23,11 +26,13 @@ from ...system.files import atomic
 from ...system.hardware import Machine, gpus
 from .. import cuda, profiles, sparsity_log
 from ..profiles import Profile
+from . import typed
 from .interface import INT8, About, Predictor
+from .typed import BF16, FP16
 
 TIMING_CACHE, ENGINE = "timing.cache", ".engine"
 ABOUT = About(
-    precisions={"gpu": ("fp32", "tf32", "fp16", INT8)},
+    precisions={"gpu": ("fp32", "tf32", FP16, BF16, INT8)},
     summary="GPU, dense kernels",
     reads=(ONNX,),
     reads_int8=(QUANTIZED,),
@@ -36,8 +41,9 @@ ABOUT = About(
     note="dense kernels: sparse ones are not allowed in these engines",
     timings=TIMING_CACHE,
 )
-TESTED_VERSIONS = (8, 10)  # major numbers that this is written for
-INT8_CONSTANTS = 9  # the first major version whose networks may have them
+TESTED_VERSIONS = (8, 10, 11)  # major numbers that this is written for
+# The compute capability from which on a GPU has each precision (NVIDIA's support matrices).
+_SINCE = {"fp32": (0, 0), "tf32": (8, 0), FP16: (7, 0), BF16: (8, 0), INT8: (6, 1)}
 _TIMED = 10  # batches, for the times of layers
 
 
@@ -70,12 +76,13 @@ def build(
     builder = _made(trt.Builder, told)
     for old in out.glob(f"*{ENGINE}"):  # of another model or for other batches
         old.unlink()
-    _require_fast(builder, precision, machine)
+    require_fast(precision, machine)
     engines, facts = [], {}
-    content, quantised = _network(trt, model, precision)
+    path, quantised = _network(trt, model, out, precision)
+    source = path, path.read_bytes()
     for profile in batches:
         told.lines.clear()
-        plan, layers = _build_one(trt, told, builder, content, out, precision, profile, sparse)
+        plan, layers = _build_one(trt, told, builder, source, out, precision, profile, sparse)
         path = out / f"{profile.name}{ENGINE}"
         with atomic(path) as temporary:
             temporary.write_bytes(plan)
@@ -247,7 +254,7 @@ def _library():
         import tensorrt
     except ImportError as error:
         raise TwoFourError(
-            f"the backend tensorrt needs NVIDIA TensorRT 8.5 to 10, whose Python package does not "
+            f"the backend tensorrt needs NVIDIA TensorRT 8.5 to 11, whose Python package does not "
             f"load here ({error}); install it or take tensorrt and tensorrt_sparse out of "
             "deploy.backends"
         ) from error
@@ -262,43 +269,63 @@ def _made(kind, log: _Log):
         raise TwoFourError(f"TensorRT cannot start on this machine: {log.complaint()}") from error
 
 
-def _require_fast(builder, precision: str, machine: Machine) -> None:
-    has = {
-        "fp32": True,
-        "tf32": builder.platform_has_tf32,
-        "fp16": builder.platform_has_fast_fp16,
-        INT8: builder.platform_has_fast_int8,
-    }
-    if not has[precision]:
-        offered = ", ".join(name for name, here in has.items() if here)
+def require_fast(precision: str, machine: Machine) -> None:
+    """Raise TwoFourError unless the GPU computes fast in ``precision``."""
+    present = tuple(int(part) for part in cuda.device()["compute_capability"].split("."))
+    if present < _SINCE[precision]:
+        offered = ", ".join(name for name, since in _SINCE.items() if present >= since)
         raise TwoFourError(
             f"deploy.precisions: the {machine.name} has no fast {precision}, only {offered}"
         )
 
 
-def _network(trt, model: Path, precision: str) -> tuple[tuple[Path, bytes], list[str]]:
-    """The ONNX file that is parsed (its path and its bytes), and its quantised convolutions."""
-    if precision != INT8:
-        return (model / ONNX, (model / ONNX).read_bytes()), []
-    graph = onnx_graph.load(model / QUANTIZED)
+def _strongly_typed(trt) -> bool:
+    """Whether networks of this version compute in the types of their tensors."""
+    return hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
+
+
+def _network(trt, model: Path, out: Path, precision: str) -> tuple[Path, list[str]]:
+    """The ONNX file that is parsed, and its quantised convolutions.
+
+    It is written to ``out`` where it is not an exported one.
+    """
+    exported = model / (QUANTIZED if precision == INT8 else ONNX)
+    if precision in ("fp32", "tf32"):
+        return exported, []
+    if not _strongly_typed(trt) and precision != INT8:
+        if not hasattr(trt.BuilderFlag, precision.upper()):
+            raise TwoFourError(
+                f"deploy.precisions: TensorRT {trt.__version__} has no {precision}; take "
+                f"{precision} out, or install TensorRT 10 or later (make run ENV=deploy-gpu)"
+            )
+        return exported, []
+    graph = onnx_graph.load(exported)
     names = [node.name for node in forms.quantised_convolutions(graph)]
-    if int(trt.__version__.partition(".")[0]) < INT8_CONSTANTS:
+    if _strongly_typed(trt):
+        large = typed.cast(graph, FP16 if precision == INT8 else precision)
+        if large:
+            log.warning(
+                "warning: %d operators of %s stay in fp32, since their weights exceed fp16, the "
+                "first being %s",
+                *(len(large), exported, large[0]),
+            )
+    else:
         forms.with_float_weights(graph)
-    return (model / QUANTIZED, onnx_graph.content(graph)), names
+    onnx_graph.write(out / exported.name, graph)
+    return out / exported.name, names
 
 
 def _integers(quantised: list[str], layers: list, profile: Profile) -> dict:
     """Which of the ``quantised`` convolutions read 8-bit integers in an engine, by its inspector.
 
-    TensorRT describes each layer's tensors ("Format/Datatype": "… Int8 …") and joins the names of
-    the operators that it fused ("layer1.0.conv1 + Relu.1").
+    TensorRT joins the names of the operators that it fused ("layer1.0.conv1 + Relu.1").
     """
     if not quantised:
         return {}
     found: set[str] = set()
     for layer in layers:
         inputs = layer.get("Inputs", []) if isinstance(layer, dict) else []
-        if inputs and "int8" in str(inputs[0].get("Format/Datatype", "")).lower():
+        if inputs and "int8" in _data_type(inputs[0]).lower():
             found.update(str(layer.get("Name", "")).split(" + "))
     floating = [name for name in quantised if name not in found]
     if floating:
@@ -313,22 +340,23 @@ def _integers(quantised: list[str], layers: list, profile: Profile) -> dict:
     return {"int8_layers": len(quantised) - len(floating), "float_layers": floating}
 
 
-def _build_one(trt, log, builder, content, out: Path, precision, profile, sparse):
+def _build_one(trt, log, builder, source, out: Path, precision, profile, sparse):
     """(bytes of the engine, its layers as TensorRT's inspector describes them)."""
-    explicit = getattr(trt.NetworkDefinitionCreationFlag, "EXPLICIT_BATCH", None)
-    network = builder.create_network(0 if explicit is None else 1 << int(explicit))
+    kinds = trt.NetworkDefinitionCreationFlag
+    kind = kinds.STRONGLY_TYPED if _strongly_typed(trt) else kinds.EXPLICIT_BATCH
+    network = builder.create_network(1 << int(kind))
     parser = trt.OnnxParser(network, log.logger)
-    onnx, read = content
-    if not parser.parse(read):
+    onnx, content = source
+    if not parser.parse(content):
         reasons = [str(parser.get_error(i)) for i in range(parser.num_errors)]
         raise TwoFourError(f"TensorRT cannot read {onnx}: {'; '.join(reasons)}")
     config = builder.create_builder_config()
     configure(trt, config, precision, sparse)
-    source = network.get_input(0)
-    shape = tuple(source.shape)[1:]
+    images = network.get_input(0)
+    shape = tuple(images.shape)[1:]
     range_ = builder.create_optimization_profile()
     range_.set_shape(
-        source.name,
+        images.name,
         (profile.smallest, *shape),
         (profile.largest, *shape),
         (profile.largest, *shape),
@@ -362,13 +390,20 @@ def configure(trt, config, precision: str, sparse: bool) -> None:
         config.clear_flag(trt.BuilderFlag.TF32)  # on by default in TensorRT
     else:
         config.set_flag(trt.BuilderFlag.TF32)
-    if precision in ("fp16", INT8):
-        config.set_flag(trt.BuilderFlag.FP16)
-    if precision == INT8:
-        config.set_flag(trt.BuilderFlag.INT8)
+    if not _strongly_typed(trt):
+        if precision in (FP16, INT8):
+            config.set_flag(trt.BuilderFlag.FP16)
+        if precision == INT8:
+            config.set_flag(trt.BuilderFlag.INT8)
     if sparse:
         config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+
+
+def _data_type(tensor: dict) -> str:
+    """What the inspector says of a tensor's type: "Format/Datatype": "… Int8 …", or apart in 11."""
+    keys = ("Format/Datatype", "Format/DataType", "Format", "DataType", "Datatype")
+    return " ".join(str(tensor[key]) for key in keys if key in tensor)
 
 
 def _tactic(layer) -> str:
