@@ -74,7 +74,7 @@ def test_a_gpu_backend_without_a_gpu_is_one_sentence(name, tmp_path):
 
 def test_missing_libraries_are_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorrt", None)  # as if it were not installed
-    with pytest.raises(TwoFourError, match=r"needs NVIDIA TensorRT 8\.5 to 10"):
+    with pytest.raises(TwoFourError, match=r"needs NVIDIA TensorRT 8\.5 to 11"):
         tensorrt.require("fp16")
     monkeypatch.setattr(paddle_trt, "_versions", lambda: ((0, 0, 0), (0, 0, 0)))
     with pytest.raises(TwoFourError, match="PaddlePaddle that was built with TensorRT"):
@@ -115,9 +115,9 @@ def test_profiles_coincide_for_batches_of_one():
     assert [p.name for p in profiles.make([1], evaluation=1)] == ["bs1"]
 
 
-def test_names_of_engine_files_give_the_profile_back(tmp_path):
+def test_names_of_profiles_give_them_back():
     for profile in profiles.make([1, 256], evaluation=48):
-        assert tensorrt._profile_of(tmp_path / f"{profile.name}.engine") == profile
+        assert profiles.named(profile.name) == profile
 
 
 # --- TensorRT's log ---

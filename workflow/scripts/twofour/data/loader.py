@@ -18,6 +18,7 @@ from ..system.errors import TwoFourError
 from ..system.hardware import Machine
 from .batches import steps_per_epoch
 from .culprit import first_line, unreadable
+from .decoding import as_stored
 from .lists import Split
 from .settings import Data
 
@@ -268,9 +269,10 @@ def _turns(size: int) -> np.ndarray:
 def decoding(data: Data, device: str) -> dict:
     """The decoder's device and options for the config's section ``data``."""
     if device == "cpu" or data.decoder == "cpu":
-        return {"device": "cpu"}
+        return {"device": "cpu", **as_stored()}
     return {
         "device": "mixed",
+        **as_stored(),
         "hw_decoder_load": data.decoder_load,
         "preallocate_width_hint": _WIDTH_HINT,
         "preallocate_height_hint": _HEIGHT_HINT,

@@ -10,7 +10,10 @@ import ctypes
 import numpy as np
 
 from ..system.errors import TwoFourError
+from ..system.hardware import Machine
 
+# The compute capability from which on a GPU has each precision (TensorRT's support matrices).
+SINCE = {"fp32": (0, 0), "tf32": (8, 0), "fp16": (7, 0), "bf16": (8, 0), "int8": (6, 1)}
 _context = None
 
 
@@ -53,6 +56,16 @@ def device() -> dict[str, str]:
         "gpu": name.split(b"\0")[0].decode(),
         "compute_capability": ".".join(capability),
     }
+
+
+def require_fast(precision: str, machine: Machine) -> None:
+    """Raise TwoFourError unless the GPU computes fast in ``precision``."""
+    present = tuple(int(part) for part in device()["compute_capability"].split("."))
+    if present < SINCE[precision]:
+        offered = ", ".join(name for name, since in SINCE.items() if present >= since)
+        raise TwoFourError(
+            f"deploy.precisions: the {machine.name} has no fast {precision}, only {offered}"
+        )
 
 
 def pinned(shape: tuple[int, ...], dtype) -> np.ndarray:
@@ -112,8 +125,8 @@ def _driver():
             from cuda import cuda as driver
     except ImportError as error:
         raise TwoFourError(
-            f"TensorRT engines need the package cuda-python, which does not load here ({error}); "
-            "install it or take tensorrt and tensorrt_sparse out of deploy.backends"
+            f"GPUs need the package cuda-python, which does not load here ({error}); install it "
+            "(make run ENV=deploy-gpu does), or take the backends for GPUs out of deploy.backends"
         ) from error
     return driver
 

@@ -23,6 +23,12 @@ class Profile:
         return f"bs{self.smallest}-{self.largest}"
 
 
+def named(name: str) -> Profile:
+    """The profile of a name."""
+    low, _, high = name.removeprefix("bs").partition("-")
+    return Profile(int(low), int(high or low))
+
+
 def make(batch_sizes: Iterable[int], evaluation: int) -> list[Profile]:
     """One engine for each of the benchmark's ``batch_sizes``, and one for evaluation.
 

@@ -40,6 +40,12 @@ class Graph:
         """The name of its input."""
         return str(self.proto.input[0].name)
 
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """The shape of an image that it takes, without the batch: [C, H, W]."""
+        dimensions = self.proto.input[0].type.tensor_type.shape.dim
+        return tuple(int(dimension.dim_value) for dimension in dimensions[1:])
+
     def array(self, name: str) -> np.ndarray:
         """A stored tensor."""
         from onnx import numpy_helper

@@ -34,7 +34,10 @@ __all__ = ["AUTO", "INT8", "NAMES", "PRECISIONS", "About", "Predictor", "about",
 
 AUTO = "auto"  # a value of deploy.precisions
 
-NAMES = ("paddle", "onnxruntime", "openvino", "tensorrt", "tensorrt_sparse", "paddle_trt")
+NAMES = (
+    *("paddle", "onnxruntime", "openvino", "tensorrt", "tensorrt_sparse"),
+    *("onnxruntime_cuda", "onnxruntime_tensorrt", "paddle_trt"),
+)
 
 
 def module(name: str) -> ModuleType:

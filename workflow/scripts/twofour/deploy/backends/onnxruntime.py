@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ..profiles import Profile
 from . import integers
 from .interface import DENSE_NOTE, INT8, About, Predictor
 
+CPU = "CPUExecutionProvider"
 ABOUT = About(
     precisions={"cpu": ("fp32", INT8)},
     summary="CPU",
@@ -70,7 +71,7 @@ def _computed_as_integers(path: Path) -> set[str]:
 
     with scratch(path.parent) as folder:
         optimised = folder / ONNX
-        _session(path, 1, optimized_model_filepath=str(optimised))
+        session(path, 1, optimized_model_filepath=str(optimised))
         nodes = onnx.load(str(optimised)).graph.node
     stored = {name for node in nodes if node.op_type == "QLinearConv" for name in node.input}
     end = f".weight{forms.STORED}"
@@ -79,16 +80,24 @@ def _computed_as_integers(path: Path) -> set[str]:
 
 def load(model: Path, out: Path, precision: str, machine: Machine) -> Predictor:
     """A predictor for the ONNX file in the folder ``model``, or for the one that was built."""
-    session = _session(_file(model, out, precision), machine.threads)
-    name = session.get_inputs()[0].name
+    return predictor(session(_file(model, out, precision), machine.threads))
+
+
+def predictor(opened: Any) -> Predictor:
+    """A predictor that runs the ``opened`` session."""
+    name = opened.get_inputs()[0].name
 
     def predict(images: np.ndarray) -> np.ndarray:
-        return session.run(None, {name: images})[0]
+        return opened.run(None, {name: images})[0]
 
     return predict
 
 
-def _session(path: Path, threads: int, **settings: Any):
+def session(path: Path, threads: int, providers: Sequence[Any] = (CPU,), **settings: Any) -> Any:
+    """The ONNX file, ready to run by the first of ``providers``; TwoFourError if it cannot.
+
+    ``settings`` are attributes of ONNX Runtime's SessionOptions.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -97,7 +106,8 @@ def _session(path: Path, threads: int, **settings: Any):
     options.log_severity_level = 3
     for name, value in settings.items():
         setattr(options, name, value)
+    given = {"providers": [*providers], "enable_fallback": 0}  # to the CPU, without an error
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(str(path), options, **given)
     except Exception as error:  # it raises a dozen types of its own
         raise TwoFourError(f"onnxruntime cannot load {path}: {error}") from error

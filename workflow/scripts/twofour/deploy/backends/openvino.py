@@ -66,7 +66,7 @@ def build(
     if precision == INT8:
         graph = onnx_graph.load(path)
         layers = [node.name for node in forms.quantised_convolutions(graph)]
-        shape = [1, *(d.dim_value for d in graph.proto.input[0].type.tensor_type.shape.dim[1:])]
+        shape = [1, *graph.image_shape]
         compiled = _compile(_network(path), shape, precision, machine)
         facts = integers.proof("openvino", layers, _computed_as_integers(compiled))
     load(model, out, precision, machine)

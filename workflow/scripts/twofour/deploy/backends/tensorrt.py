@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -42,20 +43,18 @@ ABOUT = About(
     timings=TIMING_CACHE,
 )
 TESTED_VERSIONS = (8, 10, 11)  # major numbers that this is written for
-# The compute capability from which on a GPU has each precision (NVIDIA's support matrices).
-_SINCE = {"fp32": (0, 0), "tf32": (8, 0), FP16: (7, 0), BF16: (8, 0), INT8: (6, 1)}
 _TIMED = 10  # batches, for the times of layers
 
 
 def require(precision: str) -> None:
     """Raise TwoFourError in one sentence if this machine lacks something that is needed."""
-    _library()
+    library()
     cuda.require()
 
 
 def identity(machine: Machine) -> dict:
     """What an engine depends on; one of another identity cannot be used here."""
-    return {"tensorrt": _library().__version__, **cuda.device()}
+    return {"tensorrt": library().__version__, **cuda.device()}
 
 
 def build(
@@ -70,13 +69,13 @@ def build(
 
     Kernel timings are kept in ``out`` and save the next build most of its time.
     """
-    trt = _library()
+    trt = library()
     cuda.start()
     told = _Log(trt)
     builder = _made(trt.Builder, told)
     for old in out.glob(f"*{ENGINE}"):  # of another model or for other batches
         old.unlink()
-    require_fast(precision, machine)
+    cuda.require_fast(precision, machine)
     engines, facts = [], {}
     path, quantised = _network(trt, model, out, precision)
     source = path, path.read_bytes()
@@ -119,7 +118,9 @@ class Engines:
     device_seconds: float = 0.0
 
     def __init__(self, folder: Path) -> None:
-        self._paths = {_profile_of(path): path for path in sorted(folder.glob(f"bs*{ENGINE}"))}
+        self._paths = {
+            profiles.named(path.stem): path for path in sorted(folder.glob(f"bs*{ENGINE}"))
+        }
         if not self._paths:
             raise TwoFourError(f"there is no engine in {folder}; build it again")
         self._loaded: dict[Profile, _Engine] = {}
@@ -150,7 +151,7 @@ class _Engine:
     device_seconds: float = 0.0
 
     def __init__(self, path: Path, profile: Profile) -> None:
-        trt = _library()
+        trt = library()
         self._log = _Log(trt)
         self._runtime = _made(trt.Runtime, self._log)
         self._engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
@@ -202,7 +203,7 @@ class _Engine:
                 self._context.set_tensor_address(name, int(buffer))
             self._shape = None
             self(images)  # warm-up
-            self._context.profiler = _profiler(_library(), times)
+            self._context.profiler = _profiler(library(), times)
             for _ in range(_TIMED):
                 self(images)
         finally:
@@ -248,7 +249,7 @@ class _Log:
         return self.errors[-1].strip() if self.errors else "it gives no reason"
 
 
-def _library():
+def library() -> Any:
     """The module tensorrt; TwoFourError where it is missing or cannot start."""
     try:
         import tensorrt
@@ -267,16 +268,6 @@ def _made(kind, log: _Log):
         return kind(log.logger)
     except TypeError as error:
         raise TwoFourError(f"TensorRT cannot start on this machine: {log.complaint()}") from error
-
-
-def require_fast(precision: str, machine: Machine) -> None:
-    """Raise TwoFourError unless the GPU computes fast in ``precision``."""
-    present = tuple(int(part) for part in cuda.device()["compute_capability"].split("."))
-    if present < _SINCE[precision]:
-        offered = ", ".join(name for name, since in _SINCE.items() if present >= since)
-        raise TwoFourError(
-            f"deploy.precisions: the {machine.name} has no fast {precision}, only {offered}"
-        )
 
 
 def _strongly_typed(trt) -> bool:
@@ -302,16 +293,8 @@ def _network(trt, model: Path, out: Path, precision: str) -> tuple[Path, list[st
     graph = onnx_graph.load(exported)
     names = [node.name for node in forms.quantised_convolutions(graph)]
     if _strongly_typed(trt):
-        large = typed.cast(graph, FP16 if precision == INT8 else precision)
-        if large:
-            log.warning(
-                "warning: %d operators of %s stay in fp32, since their weights exceed fp16, the "
-                "first being %s",
-                *(len(large), exported, large[0]),
-            )
-    else:
-        forms.with_float_weights(graph)
-    onnx_graph.write(out / exported.name, graph)
+        return typed.write(graph, exported, out, precision), names
+    onnx_graph.write(out / exported.name, forms.with_float_weights(graph))
     return out / exported.name, names
 
 
@@ -408,8 +391,3 @@ def _data_type(tensor: dict) -> str:
 
 def _tactic(layer) -> str:
     return layer.get("TacticName") or "" if isinstance(layer, dict) else ""
-
-
-def _profile_of(path: Path) -> Profile:
-    low, _, high = path.stem[len("bs") :].partition("-")
-    return Profile(int(low), int(high or low))

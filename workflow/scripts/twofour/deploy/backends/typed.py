@@ -11,12 +11,15 @@ beyond the range of fp16. Images and probabilities stay fp32: the engine is fed 
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...quantization import fold
+from ...quantization import fold, onnx_graph
 from ...quantization.onnx_graph import DQ, Graph, Q
+from ...system.cli import log
+from .interface import INT8
 
 FP16, BF16 = "fp16", "bf16"
 PRECISIONS = (FP16, BF16)
@@ -27,6 +30,23 @@ _LARGEST = {FP16: 65504.0, BF16: (2 - 2**-7) * 2.0**127}
 _OPSETS = {FP16: 19, BF16: 22}
 _IR = 9  # of the file format, which came with opset 19
 _FP32 = ".fp32"  # what follows the name of the version of a tensor that stays exact
+
+
+def write(graph: Graph, source: Path, out: Path, precision: str) -> Path:
+    """Write the ``graph`` of the file ``source``, in the types of ``precision``, to ``out``.
+
+    The rest of a network in int8 is in fp16. Returns the path.
+    """
+    large = cast(graph, FP16 if precision == INT8 else precision)
+    if large:
+        log.warning(
+            "warning: %d operators of %s stay in fp32, since their weights exceed %s; the first "
+            "is %s",
+            *(len(large), source, precision, large[0]),
+        )
+    path = out / source.name
+    onnx_graph.write(path, graph)
+    return path
 
 
 def cast(graph: Graph, precision: str) -> list[str]:
