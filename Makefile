@@ -1,18 +1,23 @@
 # The commands of the README. PYTHON chooses the interpreter of the environment, CONFIG the
-# configuration, ENV=gpu an environment with CUDA and TensorRT for the jobs that may use a GPU
-# (Python 3.10, GPU_PYTHON): make run ENV=gpu CONFIG=config/imagenet.yaml
+# configuration, ENV the environment:
+#   cpu              without a GPU
+#   gpu              a second one for the jobs that may use a GPU: PaddlePaddle for GPUs up to compute
+#                    capability 8.6, TensorRT 8.5 (Python 3.10, GPU_PYTHON)
+#   deploy-gpu       training on the CPU, the rest on any GPU from 7.5 on: TensorRT 10, CUDA 12
+#   deploy-gpu-cu13  the same with TensorRT 11, CUDA 13
 PYTHON ?= python3
 GPU_PYTHON ?= python3.10
 CONFIG ?=
 ENV ?= cpu
-VENV := .venv
+KIND := $(if $(filter deploy-%,$(ENV)),$(ENV),cpu)
+VENV := .venv$(if $(filter deploy-%,$(ENV)),-$(ENV))
 GPU_VENV := .venv-gpu
 BENCH_VENV := .venv-bench
 DOCS_VENV := .venv-docs
 BIN := $(VENV)/bin
 ENVIRONMENTS := $(VENV)/.installed $(if $(filter gpu,$(ENV)),$(GPU_VENV)/.installed)
-ifeq ($(filter cpu gpu,$(ENV)),)
-$(error ENV is $(ENV), but must be cpu or gpu)
+ifeq ($(filter cpu gpu deploy-gpu deploy-gpu-cu13,$(ENV)),)
+$(error ENV is $(ENV), but must be cpu, gpu, deploy-gpu or deploy-gpu-cu13)
 endif
 # What snakemake and doctor.py are told about the configuration and the environment.
 GIVEN_CONFIG := $(if $(CONFIG),--configfile "$(CONFIG)")
@@ -97,8 +102,8 @@ unlock: $(VENV)/.installed
 clean:
 	rm -rf results site .snakemake .pytest_cache .ruff_cache .mypy_cache
 
-$(VENV)/.installed: envs/cpu/requirements.txt envs/setup.sh
-	@sh envs/setup.sh "$(PYTHON)" "$(VENV)" cpu
+$(VENV)/.installed: envs/$(KIND)/requirements.txt envs/setup.sh
+	@sh envs/setup.sh "$(PYTHON)" "$(VENV)" $(KIND)
 
 $(GPU_VENV)/.installed: envs/gpu/requirements.txt envs/gpu/environment.post-deploy.sh envs/setup.sh
 	@sh envs/setup.sh "$(GPU_PYTHON)" "$(GPU_VENV)" gpu
@@ -119,5 +124,12 @@ lock:
 	    envs/gpu/requirements.in -o envs/gpu/requirements.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-header --no-annotate --quiet envs/docs/requirements.in -o envs/docs/requirements.txt
+	for kind in deploy-gpu deploy-gpu-cu13; do \
+	    uv pip compile --universal --python-version 3.11 \
+	        --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet \
+	        --no-emit-package onnxruntime --no-emit-package nvidia-dali-cuda110 \
+	        envs/$$kind/requirements.in -o envs/$$kind/requirements.txt || exit; \
+	    python3 envs/conda.py $$kind 3.11 || exit; \
+	done
 	python3 envs/conda.py cpu 3.11
 	python3 envs/conda.py gpu 3.10

@@ -1,11 +1,12 @@
 #!/bin/sh
-# Make the virtual environment: setup.sh PYTHON FOLDER KIND, with KIND cpu, gpu, bench or docs
+# Make the virtual environment: setup.sh PYTHON FOLDER KIND, with KIND bench or a folder of envs/
 # If something is missing, a one-sentence error says what.
 python=$1 folder=$2 kind=$3
 requirements=envs/$kind/requirements.txt
 [ "$kind" != bench ] || requirements=envs/cpu/requirements.txt # and the benchmarks' peers
 case $kind in
 docs) versions="3.11 3.12" variable=PYTHON size="100 MB" why="the pages are built with the Python of the workflow" ;;
+deploy-gpu*) versions="3.11 3.12" variable=PYTHON size="9 GB" why="PaddlePaddle 2.6 and Snakemake 9 both exist for 3.11 and 3.12 only" ;;
 gpu) versions="3.10" variable=GPU_PYTHON size="8 GB" why="TensorRT 8.5.3 exists for Python 3.10, and for no later one" ;;
 *) versions="3.11 3.12" variable=PYTHON size="1.5 GB" why="PaddlePaddle 2.6 and Snakemake 9 both exist for 3.11 and 3.12 only" ;;
 esac

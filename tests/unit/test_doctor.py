@@ -74,12 +74,17 @@ def test_hopper_with_the_packaged_paddle():
     found = problems(replace(GPU, gpus=[H100]), device="gpu")
     assert "no code for NVIDIA H100" in found["PaddlePaddle"]
     assert "compute capability 9.0" in found["PaddlePaddle"]
-    assert "tensorrt_sparse do not need it" in found["PaddlePaddle"]
+    assert "make run ENV=deploy-gpu builds, evaluates and benchmarks" in found["PaddlePaddle"]
     # With auto, training is on the CPU, and the doctor says so.
     findings = judged(replace(GPU, gpus=[H100]), TENSORRT[:2])
     assert [f.subject for f in findings if f.status == doctor.NOTE] == ["PaddlePaddle"]
     (training,) = (f for f in findings if f.subject == "training")
     assert training.found.startswith("CPU")
+    # In the environment for it there is nothing to say.
+    deploying = replace(CPU, gpus=[H100], deploys=True)
+    assert not [f for f in judged(deploying) if f.status != doctor.OK]
+    missing = problems(replace(CPU, gpus=[H100]), ["onnxruntime_cuda"])["packages"]
+    assert missing.startswith("install onnxruntime-gpu (make run ENV=deploy-gpu does it")
     # A build with PTX runs on later GPUs.
     assert problems(replace(GPU, gpus=[H100], paddle_ptx={(8, 0)}), device="gpu") == {}
 
@@ -115,7 +120,7 @@ def test_tensorrt_missing_broken_or_of_another_version():
     assert "install tensorrt 8.5.3" in other["TensorRT of PaddlePaddle"]
     assert problems(replace(GPU, tensorrt="10.3.0"), TENSORRT[:2]) == {}
     assert (
-        "written for TensorRT 8 and 10"
+        "written for TensorRT 8, 10, 11"
         in problems(replace(GPU, tensorrt="7.2.1"), TENSORRT)["TensorRT"]
     )
 

@@ -47,7 +47,7 @@ def test_unknown_environment_is_a_sentence():
     done = subprocess.run(
         ["make", "run", "ENV=tpu"], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert done.returncode != 0 and "ENV is tpu, but must be cpu or gpu" in done.stderr
+    assert done.returncode != 0 and "ENV is tpu, but must be cpu, gpu, deploy-gpu" in done.stderr
 
 
 def test_libraries_get_the_names_that_paddle_opens(tmp_path):
@@ -75,7 +75,10 @@ def test_libraries_get_the_names_that_paddle_opens(tmp_path):
     assert subprocess.run(["sh", script, empty], capture_output=True).returncode == 1
 
 
-@pytest.mark.parametrize(("kind", "python"), [("cpu", "3.11"), ("gpu", "3.10")])
+@pytest.mark.parametrize(
+    ("kind", "python"),
+    [("cpu", "3.11"), ("gpu", "3.10"), ("deploy-gpu", "3.11"), ("deploy-gpu-cu13", "3.11")],
+)
 def test_conda_files_hold_the_lock(kind, python):
     spec = importlib.util.spec_from_file_location("conda", ROOT / "envs" / "conda.py")
     conda = importlib.util.module_from_spec(spec)

@@ -5,6 +5,7 @@ import struct
 
 from twofour.data import decoding
 from twofour.data.culprit import unreadable
+from twofour.data.decoder import as_stored
 from twofour.data.images import inspect
 
 import numpy as np
@@ -14,7 +15,7 @@ from nvidia.dali import fn, pipeline_def, types
 from PIL import Image
 
 CASES = ROOT / "tests" / "cases" / "images"
-DALI_2 = "adjust_orientation" in decoding.as_stored()
+DALI_2 = "adjust_orientation" in as_stored()
 READ_BY_DALI_2 = (
     *("icc_lossy.webp", "anim.webp", "j2k_codestream.jp2", "tiff_big.tif", "p6_comment.ppm"),
     "tiff_minwhite.tif",
@@ -39,7 +40,7 @@ def by_dali(path):
     @pipeline_def(batch_size=1, num_threads=1, device_id=None)
     def decoder():
         content, _ = fn.readers.file(files=[str(path)])
-        return fn.decoders.image(content, output_type=types.RGB, **decoding.as_stored())
+        return fn.decoders.image(content, output_type=types.RGB, **as_stored())
 
     pipeline = decoder()
     pipeline.build()

@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from twofour.data import lists
+from twofour.data import decoder, lists
 from twofour.data.loader import Loader, Pipeline
 from twofour.system.errors import TwoFourError
 
@@ -132,11 +132,9 @@ def test_resumed_at_another_size_goes_on_with_the_same_images(paths, tiny):
 
 
 def test_decoder_options_follow_the_configuration(tiny):
-    from twofour.data.loader import decoding
-
     data = replace(tiny.data, decoder_load=0.4)
-    assert decoding(data, "cpu")["device"] == "cpu"
-    assert decoding(replace(data, decoder="cpu"), "gpu")["device"] == "cpu"
-    found = decoding(data, "gpu")
+    assert decoder.options(data, "cpu")["device"] == "cpu"
+    assert decoder.options(replace(data, decoder="cpu"), "gpu")["device"] == "cpu"
+    found = decoder.options(data, "gpu")
     assert (found["device"], found["hw_decoder_load"]) == ("mixed", 0.4)
     assert found["preallocate_width_hint"] > 5000

@@ -31,7 +31,7 @@ def test_what_decides_the_bits_of_a_training():
         *("train.balance", "train.best", "train.mixing", "train.qat", "quantization.fake"),
         *("network.architecture", "network.graph", "network.inference", "network.scope"),
         *("network.foreign", "network.foreign.formats", "network.foreign.names"),
-        *("network.weights", "data.lists", "data.loader", "data.batches"),
+        *("network.weights", "data.lists", "data.loader", "data.decoder", "data.batches"),
         *("sparse.asp", "sparse.pattern", "sparse.masks", "sparse.layers"),
         *("system.libraries", "system.patterns"),
     }

@@ -13,7 +13,6 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 
 from . import models
@@ -23,7 +22,7 @@ from .data.batches import steps_per_epoch
 from .deploy import backends
 from .deploy.backends.tensorrt import TESTED_VERSIONS
 from .network import architecture, pieces, weights
-from .system import fatbin, hardware, libraries, memory
+from .system import environments, fatbin, hardware, libraries, memory, packages
 from .system.errors import TwoFourError, telling
 from .system.progress import about
 from .train import estimate, footprint, precision, recipe
@@ -79,6 +78,7 @@ class Facts:
     tensorrt: str | None = None
     tensorrt_error: str = ""
     backends: dict[str, str] = field(default_factory=dict)  # those that cannot run, and why
+    deploys: bool = False  # whether this is an environment for deploying on GPUs
     disk_free: int = 1 << 40
     files: int = 1 << 20
     shared: int = 1 << 34
@@ -94,6 +94,7 @@ def gather(settings: Config, results: str = ".") -> Facts:
         cpu=hardware.cpu_name(),
         cores=hardware.cores(),
         paddle_cuda=hardware.paddle_cuda(),
+        deploys="onnxruntime-gpu" in packages.versions(["onnxruntime-gpu"]),
         disk_free=shutil.disk_usage(_existing(results)).free,
         memory=memory.free(),
         files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
@@ -109,7 +110,7 @@ def gather(settings: Config, results: str = ".") -> Facts:
         facts.cudnn = _cudnn()
         if facts.paddle_cuda:
             facts.paddle_tensorrt = _paddle_tensorrt()
-    if _gpu_backends(settings):
+    if _with_tensorrt(settings):
         facts.tensorrt, facts.tensorrt_error = _tensorrt()
     cases = backends.cases(settings.deploy.backends, settings.deploy.precisions)
     facts.backends = backends.lacks(cases, settings.hardware)
@@ -216,7 +217,8 @@ def _packages(facts: Facts, settings: Config) -> Iterator[Finding]:
     lacking = [name for name in needed if name not in facts.packages]
     text = ", ".join(f"{n} {facts.packages[n]}" for n in needed if n in facts.packages)
     if lacking:
-        remedy = f"install {', '.join(lacking)} (make run does it, from envs/)"
+        environment = " ENV=deploy-gpu" if "onnxruntime-gpu" in lacking else ""
+        remedy = f"install {', '.join(lacking)} (make run{environment} does it, from envs/)"
         yield Finding("packages", text, PROBLEM, remedy)
     else:
         yield Finding("packages", text)
@@ -259,13 +261,14 @@ def _paddle(facts: Facts, settings: Config) -> Iterator[Finding]:
     if facts.paddle_cuda is None:
         text = f"{version}, built for CPUs"
         if by_name:
+            advice = _advice(facts.gpus) or "use the environment of envs/gpu (make run ENV=gpu)"
             remedy = (
-                "hardware.device is gpu, but this PaddlePaddle cannot use one; use the environment "
-                "of envs/gpu (make run ENV=gpu, or name one in hardware.environment)"
+                f"hardware.device is gpu, but this PaddlePaddle cannot use one; {advice}, or name "
+                "an environment in hardware.environment"
             )
             yield Finding("PaddlePaddle", text, PROBLEM, remedy)
-        elif wants and facts.gpus:
-            remedy = "networks are trained on the CPU; make run ENV=gpu would use the GPU"
+        elif wants and facts.gpus and not (facts.deploys and _later(facts.gpus)):
+            remedy = f"networks are trained on the CPU; {_advice(facts.gpus)}"
             yield Finding("PaddlePaddle", text, NOTE, remedy)
         else:
             yield Finding("PaddlePaddle", text)
@@ -276,16 +279,23 @@ def _paddle(facts: Facts, settings: Config) -> Iterator[Finding]:
         text += f" and PTX {max(facts.paddle_ptx)[0]}.{max(facts.paddle_ptx)[1]}"
     unusable = _without_code(facts, settings)
     if unusable and wants:
-        gpu = unusable[0]
         remedy = (
-            f"it has no code for {gpu['name']} (compute capability {gpu['compute_cap']}), so "
-            "networks cannot be trained there; install a PaddlePaddle 3 from its vendor that does, "
-            "or train on another GPU or with hardware.device: cpu. The backends tensorrt and "
-            "tensorrt_sparse do not need it"
+            f"it has no code for {unusable[0]['name']}, so networks cannot be trained there; "
+            f"{_advice(unusable)}"
         )
         yield Finding("PaddlePaddle", text, PROBLEM if by_name else NOTE, remedy)
     else:
         yield Finding("PaddlePaddle", text)
+
+
+def _advice(gpus: list[dict[str, str]]) -> str:
+    """How the first of ``gpus`` can be used; "" if there is none."""
+    return next((environments.advice(g["name"], hardware.capability(g)) for g in gpus), "")
+
+
+def _later(gpus: list[dict[str, str]]) -> bool:
+    """Whether the packaged PaddlePaddle has no code for the first of ``gpus``, being older."""
+    return not environments.trains(hardware.capability(gpus[0]))
 
 
 def _libraries(facts: Facts, settings: Config) -> Iterator[Finding]:
@@ -326,14 +336,14 @@ def _libraries(facts: Facts, settings: Config) -> Iterator[Finding]:
 
 
 def _tensorrt_findings(facts: Facts, settings: Config) -> Iterator[Finding]:
-    asked = _gpu_backends(settings)
+    asked = _with_tensorrt(settings)
     if not asked or not facts.gpus:  # without a GPU the library does not matter
         return
     if facts.tensorrt is None:
         text = "missing" if not facts.tensorrt_error else "does not load"
         remedy = (
-            f"deploy.backends lists {asked[0]}; use the environment of envs/gpu (make run "
-            f"ENV=gpu), or install tensorrt, or take {', '.join(asked)} out of deploy.backends"
+            f"deploy.backends lists {asked[0]}; {_advice(facts.gpus)}; or install tensorrt, or "
+            f"take {', '.join(asked)} out of deploy.backends"
         )
         if facts.tensorrt_error:
             remedy += f" ({facts.tensorrt_error})"
@@ -342,7 +352,7 @@ def _tensorrt_findings(facts: Facts, settings: Config) -> Iterator[Finding]:
     major = int(facts.tensorrt.split(".")[0])
     if major not in TESTED_VERSIONS:
         remedy = (
-            f"TwoFour is written for TensorRT {' and '.join(map(str, TESTED_VERSIONS))}; install "
+            f"TwoFour is written for TensorRT {', '.join(map(str, TESTED_VERSIONS))}; install "
             "one of these"
         )
         yield Finding("TensorRT", facts.tensorrt, PROBLEM, remedy)
@@ -464,8 +474,9 @@ def needed_packages(settings: Config, on_gpu: bool) -> list[str]:
     return [*PACKAGES, *wanted]
 
 
-def _gpu_backends(settings: Config) -> list[str]:
-    return [name for name in settings.deploy.backends if not backends.about(name).on_cpu]
+def _with_tensorrt(settings: Config) -> list[str]:
+    listed = settings.deploy.backends
+    return [name for name in listed if "tensorrt" in backends.about(name).packages]
 
 
 def _wants_gpu(settings: Config) -> bool:
@@ -476,13 +487,8 @@ def _wants_gpu(settings: Config) -> bool:
 
 
 def _versions(names: Iterable[str]) -> dict[str, str]:
-    versions = {}
-    for name in names:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
+    """{package asked for: version}, whatever its name for the CUDA here."""
+    return {name: next(iter(v.values())) for name, v in packages.versions(names).items()}
 
 
 def _existing(path: str) -> Path:

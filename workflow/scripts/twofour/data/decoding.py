@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..system.quiet import hidden_stderr
+from . import decoder
 
 # Mean difference, of 255, above which two pictures are not the same. Decoders of lossy formats
 # differ by less than 3; inverted or mixed-up colours by dozens.
@@ -142,24 +143,13 @@ def _pipeline() -> tuple[list[np.ndarray], Any]:
     feed: list[np.ndarray] = []
 
     @pipeline_def(batch_size=1, num_threads=1, device_id=None, prefetch_queue_depth=1)
-    def decoder():
+    def decoded():
         encoded = fn.external_source(source=lambda: [feed[-1]], batch=True)
-        return fn.decoders.image(encoded, output_type=types.RGB, **as_stored())
+        return fn.decoders.image(encoded, output_type=types.RGB, **decoder.as_stored())
 
-    pipeline = decoder()
+    pipeline = decoded()
     pipeline.build()
     return feed, pipeline
-
-
-def as_stored() -> dict[str, bool]:
-    """The option by which DALI's decoders leave a picture as it is stored, where they need one.
-
-    We turn pictures by their EXIF orientation ourselves. DALI 2 would, DALI 1 never does.
-    """
-    from nvidia.dali import backend
-
-    turns = backend.GetSchema("decoders__Image").HasArgument("adjust_orientation")
-    return {"adjust_orientation": False} if turns else {}
 
 
 def _reason(error: RuntimeError) -> str:

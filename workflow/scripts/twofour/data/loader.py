@@ -16,20 +16,16 @@ from nvidia.dali import fn, pipeline_def, types
 
 from ..system.errors import TwoFourError
 from ..system.hardware import Machine
+from . import decoder
 from .batches import steps_per_epoch
 from .culprit import first_line, unreadable
-from .decoding import as_stored
 from .lists import Split
 from .settings import Data
 
 READER = "reader"
 _ORIENTATIONS = 8  # a label of the reader is position × 8 + EXIF orientation - 1
 _SHARD_SEEDS = 1_000_003
-# What the decoder on the GPU allocates at once, for the largest of ImageNet's images, instead of
-# growing again and again in the first epochs (the sizes are those of NVIDIA's recipes).
-_WIDTH_HINT, _HEIGHT_HINT = 5980, 6430
-_DEVICE_PADDING, _HOST_PADDING = 211_025_920, 140_544_512  # bytes for each thread
-_GPU_THREADS = 8  # so that this stays small beside a GPU's memory
+_GPU_THREADS = 8  # so that what the decoder allocates stays small beside a GPU's memory
 
 
 @dataclass(frozen=True)
@@ -186,7 +182,7 @@ def _graph(paths: list[str], labels: list[int], turn: bool, pipeline: Pipeline):
         shard_id=pipeline.shard,
         num_shards=pipeline.shards,
     )
-    decode = decoding(data, device)
+    decode = decoder.options(data, device)
     if pipeline.training:
         images = fn.decoders.image_random_crop(
             encoded,
@@ -264,21 +260,6 @@ def _turns(size: int) -> np.ndarray:
     rows = [(x, y), (x_back, y), (x_back, y_back), (x, y_back)]
     rows += [(y, x), (y, x_back), (y_back, x_back), (y_back, x)]
     return np.array(rows, np.float32)
-
-
-def decoding(data: Data, device: str) -> dict:
-    """The decoder's device and options for the config's section ``data``."""
-    if device == "cpu" or data.decoder == "cpu":
-        return {"device": "cpu", **as_stored()}
-    return {
-        "device": "mixed",
-        **as_stored(),
-        "hw_decoder_load": data.decoder_load,
-        "preallocate_width_hint": _WIDTH_HINT,
-        "preallocate_height_hint": _HEIGHT_HINT,
-        "device_memory_padding": _DEVICE_PADDING,
-        "host_memory_padding": _HOST_PADDING,
-    }
 
 
 def _on_gpu(batch, gpu: int):

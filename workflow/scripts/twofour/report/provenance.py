@@ -9,14 +9,13 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from datetime import datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ..deploy import backends
-from ..system import hardware
+from ..system import hardware, packages
 
 # Beside what the backends name themselves.
 _OTHERS = (
@@ -75,13 +74,7 @@ def _git(repository: Path, *arguments: str) -> str | None:
 
 
 def _versions() -> dict[str, str]:
-    versions = {}
-    for name in PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
+    return {n: v for found in packages.versions(PACKAGES).values() for n, v in found.items()}
 
 
 def _versions_in(environment: str | None) -> dict[str, str] | None:

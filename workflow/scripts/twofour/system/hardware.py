@@ -10,7 +10,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import cgroup, fatbin, slurm
+from . import cgroup, environments, fatbin, slurm
 from .errors import TwoFourError
 from .settings import Hardware
 
@@ -179,18 +179,15 @@ def _why_not(found: list[dict[str, str]]) -> str:
         return "nvidia-smi finds no GPU that this process may use; run it where there is one"
     library = paddle_library()
     if library is None or paddle_cuda() is None:
-        return (
-            "the installed PaddlePaddle was built without CUDA; use the environment of envs/gpu "
-            "(make run ENV=gpu)"
-        )
+        advice = environments.advice(found[0]["name"], capability(found[0]))
+        return f"the installed PaddlePaddle was built without CUDA; {advice}"
     code, ptx = fatbin.architectures(library)
     foreign = without_code(found, code, ptx)
     if foreign:
         listed = ", ".join(f"{major}.{minor}" for major, minor in sorted(code))
         return (
-            f"the installed PaddlePaddle has no code for {foreign[0]['name']} (compute capability "
-            f"{foreign[0]['compute_cap']}), only for {listed}; install a PaddlePaddle from its "
-            "vendor that does"
+            f"the installed PaddlePaddle has no code for {foreign[0]['name']}, only for {listed}; "
+            + environments.advice(foreign[0]["name"], capability(foreign[0]))
         )
     return ""
 
