@@ -129,7 +129,6 @@ lock:
 	        --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet \
 	        --no-emit-package onnxruntime --no-emit-package nvidia-dali-cuda110 \
 	        envs/$$kind/requirements.in -o envs/$$kind/requirements.txt || exit; \
-	    python3 envs/conda.py $$kind 3.11 || exit; \
 	done
 	python3 envs/conda.py cpu 3.11
 	python3 envs/conda.py gpu 3.10

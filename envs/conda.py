@@ -12,7 +12,7 @@ from pathlib import Path
 
 HEADER = """\
 # For Snakemake's own deployment of software: snakemake --software-deployment-method conda
-# Written by envs/conda.py (make lock) from requirements.txt; not built by conda yet.
+# Written by envs/conda.py (make lock) from requirements.txt. Conda itself has not built it yet.
 channels:
   - conda-forge
   - nodefaults
@@ -21,7 +21,6 @@ dependencies:
   - pip
   - pip:
       - --require-hashes
-      - --no-deps
 """
 
 
