@@ -67,9 +67,7 @@ def _training() -> list[dict]:
 def _tensorrt() -> list[dict]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "tensorrt.json"
-        processes.python(
-            *(turns.HERE / "tensorrt.py", "--backend", "tensorrt_sparse", "--out", out)
-        )
+        processes.python(*(turns.HERE / "engines.py", "--backend", "tensorrt_sparse", "--out", out))
         measured = json.loads(out.read_text())["rows"]
     name, case = TENSORRT
     found = []

@@ -18,6 +18,8 @@ import time
 import types
 from pathlib import Path
 
+from twofour.sparse import pattern
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -156,8 +158,13 @@ def _fits(signature: list[str], given: int, named: set[str]) -> bool:
     return given <= len(signature) and needed <= named <= {p.removesuffix("=") for p in rest}
 
 
-def tensorrt(version: str, driver: Driver) -> types.SimpleNamespace:
-    """The module tensorrt of a ``version`` for which tests/bindings has a file."""
+def tensorrt(version: str, driver: Driver, mixed: bool = True) -> types.SimpleNamespace:
+    """The module tensorrt of a ``version`` for which tests/bindings has a file.
+
+    It calls all layers eligible for sparse kernels, picks every second, and computes the last
+    quantised one in floating point; if not ``mixed``, those are eligible whose weights are 2:4, and
+    all quantised ones are integers.
+    """
     trt = types.SimpleNamespace(__version__=version, builds=[])
     bindings = Bindings(version)
     stands_for = bindings.stands_for
@@ -254,7 +261,9 @@ def tensorrt(version: str, driver: Driver) -> types.SimpleNamespace:
             if network._typed and flags & {"FP16", "BF16", "INT8"}:
                 self._logger.log(ILogger.ERROR, "precision flags in a strongly typed network")
                 return None
-            names = [node.name for node in network._model.graph.node if node.op_type == "Conv"]
+            convs = [node for node in network._model.graph.node if node.op_type == "Conv"]
+            sparse = (n for n in convs if mixed or _is_sparse(network._model.graph, n))
+            names = [node.name for node in sparse]
             if "SPARSE_WEIGHTS" in flags:
                 for line in _sparsity_lines(version, names):
                     self._logger.log(ILogger.INFO, line)
@@ -299,7 +308,8 @@ def tensorrt(version: str, driver: Driver) -> types.SimpleNamespace:
 
         def get_engine_information(self, format):
             layers = [{"Name": "a", "TacticName": "sm80_xmma_fprop_sparse_conv"}, "b"]
-            return json.dumps({"Layers": layers + _int8_layers(version, self._graph)})
+            integers = _int8_layers(version, self._graph, mixed)
+            return json.dumps({"Layers": layers + integers})
 
     @stands_for("ICudaEngine")
     class Engine:
@@ -399,8 +409,18 @@ def _refused(version, graph):
     return ""
 
 
-def _int8_layers(version, graph):
-    """As the inspector describes convolutions that read integers; all but the last of them do.
+def _is_sparse(graph, conv) -> bool:
+    """Whether the weights of a convolution, perhaps dequantised ones, are 2:4."""
+    makers = {node.output[0]: node for node in graph.node}
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    name = conv.input[1]
+    while name not in stored:
+        name = makers[name].input[0]
+    return pattern.holds(numpy_helper.to_array(stored[name]).astype(np.float32))
+
+
+def _int8_layers(version, graph, mixed):
+    """As the inspector describes convolutions that read integers; if ``mixed``, the last does not.
 
     TensorRT 11 gives format and type apart (NVIDIA's migration guide, IEngineInspector).
     """
@@ -412,8 +432,8 @@ def _int8_layers(version, graph):
     more = {"Format": "Thirty-two wide channel vectorized row major format"} if apart else {}
     return [
         {"Name": f"{n.name} + Relu", "Inputs": [{"Name": "x", key: kind, **more}]}
-        for n in convs[:-1]
-    ] + [{"Name": n.name, "Inputs": [{key: "FP16"}]} for n in convs[-1:]]
+        for n in convs[: -1 if mixed else None]
+    ] + [{"Name": n.name, "Inputs": [{key: "FP16"}]} for n in (convs[-1:] if mixed else ())]
 
 
 def _sparsity_lines(version: str, names: list[str]) -> list[str]:

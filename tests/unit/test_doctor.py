@@ -84,7 +84,7 @@ def test_hopper_with_the_packaged_paddle():
     deploying = replace(CPU, gpus=[H100], deploys=True)
     assert not [f for f in judged(deploying) if f.status != doctor.OK]
     missing = problems(replace(CPU, gpus=[H100]), ["onnxruntime_cuda"])["packages"]
-    assert missing.startswith("install onnxruntime-gpu (make run ENV=deploy-gpu does it")
+    assert missing.startswith("install onnxruntime-gpu (make run ENV=deploy-gpu builds,")
     # A build with PTX runs on later GPUs.
     assert problems(replace(GPU, gpus=[H100], paddle_ptx={(8, 0)}), device="gpu") == {}
 

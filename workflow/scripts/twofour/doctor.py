@@ -217,8 +217,9 @@ def _packages(facts: Facts, settings: Config) -> Iterator[Finding]:
     lacking = [name for name in needed if name not in facts.packages]
     text = ", ".join(f"{n} {facts.packages[n]}" for n in needed if n in facts.packages)
     if lacking:
-        environment = " ENV=deploy-gpu" if "onnxruntime-gpu" in lacking else ""
-        remedy = f"install {', '.join(lacking)} (make run{environment} does it, from envs/)"
+        anywhere = needed_packages(settings, on_gpu=False)
+        how = "make run" if set(lacking) & set(anywhere) else _advice(facts.gpus)
+        remedy = f"install {', '.join(lacking)} ({how}, with what is in envs/)"
         yield Finding("packages", text, PROBLEM, remedy)
     else:
         yield Finding("packages", text)

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """TensorRT on ResNet50 at 224 px, dense against 2:4 sparse weights, on the GPU of this machine.
 
-    python benchmarks/tensorrt.py --out tensorrt.json
+    python benchmarks/engines.py --precision fp16 tf32 int8 --out engines.json
 
-Needs TensorRT, cuda-python, onnx and a GPU, and no PaddlePaddle: the networks are made here, with
-random weights of the right shapes, since speed does not depend on their values except the zeros.
+Needs TensorRT (8.5 to 11), cuda-python, onnx and a GPU, for int8 also onnxruntime, and no
+PaddlePaddle: the networks are made here, with random weights of the right shapes, since speed does
+not depend on their values except the zeros.
 For each precision and batch size the dense and the sparse network run in turns, in engines with and
 without sparse kernels allowed. --backend, --size and so on are for trying it on a smaller scale.
 """
@@ -21,6 +22,7 @@ from pathlib import Path
 from twofour import artifacts, config
 from twofour.deploy import backends, benchmark, build, profiles
 from twofour.network import architecture
+from twofour.quantization import calibration, forms, onnx_graph
 from twofour.sparse import layers, pattern, prune
 from twofour.system import hardware
 from twofour.system.errors import TwoFourError
@@ -28,6 +30,7 @@ from twofour.system.settings import Hardware
 
 import numpy as np
 
+INT8 = "int8"
 MODELS = ("dense", "sparse")
 
 
@@ -46,6 +49,8 @@ def main() -> None:
     network = architecture.resnet(config.validated({"model": {"width": options.width}}).model, 1000)
     for model, weights in _weights(network).items():
         _write_onnx(network, weights, options.size, work / model / artifacts.ONNX)
+        if INT8 in options.precision:
+            _quantise(work / model, options.size)
     reference = {model: _reference(work / model, options.size) for model in MODELS}
 
     rows = []
@@ -192,6 +197,14 @@ def _write_onnx(network, weights: dict, size: int, path: Path) -> None:
     onnx.checker.check_model(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, str(path))
+
+
+def _quantise(model: Path, size: int) -> None:
+    """Write the same network with Q/DQ pairs; speed does not depend on the ranges, so of noise."""
+    noise = np.random.default_rng(2).standard_normal((4, 3, size, size)).astype(np.float32)
+    limits, _ = calibration.calibrate(model, lambda: [noise], "minmax", 100, 1)
+    graph = onnx_graph.load(model / artifacts.ONNX)
+    onnx_graph.write(model / artifacts.QUANTIZED, forms.for_tensorrt(graph, limits))
 
 
 def _reference(model: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
