@@ -4,8 +4,8 @@ What runs there finds nvidia-smi, the CUDA driver and TensorRT (the version in R
 all stand-ins. So the programs that are for GPUs alone (tests/gpu, benchmarks/engines.py) can be
 run from beginning to end without one; their figures mean nothing. From the root of the repository:
 
-    PATH=$PWD/tests/rehearsal/bin:$PATH PYTHONPATH=tests/rehearsal:tests REHEARSED_TENSORRT=11.4.0.106 \\
-        python -m pytest tests/gpu/test_gpu_tensorrt.py
+    export PATH=$PWD/tests/rehearsal/bin:$PATH PYTHONPATH=$PWD/tests/rehearsal:$PWD/tests
+    REHEARSED_TENSORRT=11.4.0.106 python -m pytest tests/gpu/test_gpu_tensorrt.py
 
 and likewise python -m twofour.snakemake preview with a configuration that lists tensorrt_sparse.
 """

@@ -65,6 +65,8 @@ def gpu(monkeypatch):
             return [self.provider, ort.CPU]
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    codes = {(8, 0), (9, 0)}, set()
+    monkeypatch.setattr(providers.fatbin, "architectures", lambda path: codes)
     placed = providers.placed
     moved = {ort.CPU: "CUDAExecutionProvider"}
 
@@ -142,6 +144,14 @@ def test_a_provider_that_does_not_start_is_one_sentence(gpu, rounded, monkeypatc
     monkeypatch.setattr(onnxruntime.InferenceSession, "get_providers", lambda self: names)
     with pytest.raises(TwoFourError, match=r"whose CUDAExecutionProvider does not start"):
         onnxruntime_cuda.load(rounded, rounded, "fp32", MACHINE)
+
+
+def test_a_gpu_without_code_is_one_sentence(gpu, rounded, tmp_path, monkeypatch):
+    monkeypatch.setitem(cuda._driver().gpu, "compute_cap", "10.0")
+    with pytest.raises(
+        TwoFourError, match=r"has no code for the NVIDIA A100, only for .* 8.0, 9.0"
+    ):
+        built("onnxruntime_cuda", "fp16", rounded, tmp_path)
 
 
 def test_they_are_for_gpus_alone():

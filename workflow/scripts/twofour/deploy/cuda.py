@@ -58,9 +58,15 @@ def device() -> dict[str, str]:
     }
 
 
+def capability() -> tuple[int, int]:
+    """The compute capability of CUDA's first GPU."""
+    major, minor = device()["compute_capability"].split(".")
+    return int(major), int(minor)
+
+
 def require_fast(precision: str, machine: Machine) -> None:
     """Raise TwoFourError unless the GPU computes fast in ``precision``."""
-    present = tuple(int(part) for part in device()["compute_capability"].split("."))
+    present = capability()
     if present < SINCE[precision]:
         offered = ", ".join(name for name, since in SINCE.items() if present >= since)
         raise TwoFourError(

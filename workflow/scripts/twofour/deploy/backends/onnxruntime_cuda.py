@@ -50,6 +50,7 @@ def build(
     import onnxruntime
 
     cuda.require_fast(precision, machine)
+    providers.require_code(NAME, PROVIDER, machine)
     path = model / ONNX
     graph = onnx_graph.load(path)
     if precision == typed.FP16:

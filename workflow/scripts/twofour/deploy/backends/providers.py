@@ -14,8 +14,11 @@ from typing import Any
 import numpy as np
 
 from ...quantization.onnx_graph import WEIGHTED
+from ...system import fatbin
 from ...system.errors import TwoFourError
 from ...system.files import scratch
+from ...system.hardware import Machine
+from .. import cuda
 from . import onnxruntime as ort
 from .onnxruntime import CPU
 
@@ -30,6 +33,21 @@ def require(backend: str, provider: str) -> None:
         raise TwoFourError(_remedy(backend, f"which does not load here ({error})")) from error
     if provider not in onnxruntime.get_available_providers():
         raise TwoFourError(_remedy(backend, "and the one here is for CPUs"))
+
+
+def require_code(backend: str, provider: str, machine: Machine) -> None:
+    """Raise TwoFourError if the ``provider`` has no code for the GPU, by its library.
+
+    ONNX Runtime would say so in the middle of a batch. (onnxruntime-gpu 1.31 has none for 10.0.)
+    """
+    code, ptx = fatbin.architectures(_library(provider))
+    if not fatbin.fits(code, ptx, cuda.capability()):
+        listed = ", ".join(f"{major}.{minor}" for major, minor in sorted(code))
+        raise TwoFourError(
+            f"the {provider} of the installed onnxruntime-gpu has no code for the {machine.name}, "
+            f"only for compute capability {listed}; take {backend} out of deploy.backends, or "
+            "install another onnxruntime-gpu"
+        )
 
 
 def session(backend: str, path: Path, provider: str, options: Options, **settings: Any) -> Any:
@@ -88,15 +106,18 @@ def _remedy(backend: str, why: str) -> str:
     )
 
 
-def _why(provider: str, error: TwoFourError) -> str:
-    """Why a provider does not start: the library that is missing, or else what CUDA says."""
+def _library(provider: str) -> Path:
     import onnxruntime
 
-    folder = Path(onnxruntime.__file__).parent / "capi"
     kind = provider.removesuffix("ExecutionProvider").lower()
+    return Path(onnxruntime.__file__).parent / "capi" / f"libonnxruntime_providers_{kind}.so"
+
+
+def _why(provider: str, error: TwoFourError) -> str:
+    """Why a provider does not start: the library that is missing, or else what CUDA says."""
     try:
-        ctypes.CDLL(str(folder / "libonnxruntime_providers_shared.so"), mode=ctypes.RTLD_GLOBAL)
-        ctypes.CDLL(str(folder / f"libonnxruntime_providers_{kind}.so"))
+        ctypes.CDLL(str(_library("shared")), mode=ctypes.RTLD_GLOBAL)
+        ctypes.CDLL(str(_library(provider)))
     except OSError as missing:
         return str(missing)
     told = re.search(
