@@ -62,11 +62,15 @@ try-doctor: $(ENVIRONMENTS)
 
 gpu-environment: $(GPU_VENV)/.installed
 
-# The cluster's tests mostly wait for SLURM: they run beside the others, and are shown at the end.
+# Three groups beside each other: those of the cluster mostly wait, and those of the workflow often
+# do. What they say is shown at the end.
 test: $(VENV)/.installed
-	@said=$$(mktemp); $(BIN)/python -m pytest tests/slurm > "$$said" 2>&1 & cluster=$$!; \
-	    $(BIN)/python -m pytest --ignore tests/slurm; status=$$?; \
-	    wait $$cluster || status=$$?; cat "$$said"; rm -f "$$said"; exit $$status
+	@said=$$(mktemp -d); python="$(BIN)/python -m pytest"; \
+	    $$python tests/slurm > "$$said/slurm" 2>&1 & slurm=$$!; \
+	    $$python tests/workflow > "$$said/workflow" 2>&1 & workflow=$$!; \
+	    $$python --ignore tests/slurm --ignore tests/workflow; status=$$?; \
+	    wait $$slurm || status=$$?; wait $$workflow || status=$$?; \
+	    cat "$$said/workflow" "$$said/slurm"; rm -rf "$$said"; exit $$status
 
 # All fault tests, including the long ones that make test leaves out.
 test-faults: $(VENV)/.installed
