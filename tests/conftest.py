@@ -11,11 +11,13 @@ import sys
 from pathlib import Path
 
 from twofour import config
-from twofour.system import hardware
+from twofour.system import hardware, paddle_versions
 
 import numpy as np
 import pytest
 from PIL import Image
+
+os.environ.update(paddle_versions.FLAGS)  # for tests that import paddle themselves
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ROOT / "workflow" / "scripts"

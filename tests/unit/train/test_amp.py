@@ -2,7 +2,7 @@
 
 from twofour.network import scope
 from twofour.sparse import asp
-from twofour.system import hardware
+from twofour.system import hardware, paddle_versions
 from twofour.system.errors import TwoFourError
 from twofour.train import amp, parallel, precision, training_graph
 
@@ -166,7 +166,7 @@ def test_silent_fp32_does_not_pass_for_mixed_precision(monkeypatch):
 def test_gradients_are_averaged_before_they_are_unscaled_and_used(precision):
     """So that all processes see the same overflow, and take the same step."""
     step = built(precision, group=parallel.Group(0, 2, paddle.CPUPlace()))
-    averaged = numbers(step.main, "c_allreduce_sum")
+    averaged = numbers(step.main, paddle_versions.all_reduce())
     assert len(averaged) == (2 if precision == "pure_fp16" else 1)  # one for each type of gradient
     users = numbers(step.main, "check_finite_and_unscale") + numbers(step.main, "momentum")
     assert max(averaged) < min(users)

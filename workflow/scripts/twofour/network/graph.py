@@ -17,6 +17,7 @@ from paddle.nn.initializer import Constant, KaimingNormal, Uniform
 from paddle.regularizer import L2Decay
 from paddle.static import nn
 
+from ..system import paddle_versions
 from .architecture import (
     CLASSIFIER,
     CLASSIFIER_BIAS,
@@ -92,7 +93,7 @@ def forward(
     shape = [network.features, network.classes]
     weight = paddle.static.create_parameter(shape, "float32", attr=weight_attr)
     bias = paddle.static.create_parameter(shape[1:], "float32", attr=bias_attr, is_bias=True)
-    return paddle.matmul(x, rounding.weight(weight, 1)) + bias
+    return paddle_versions.product(x, rounding.weight(weight, 1)) + bias
 
 
 def _block(block: Block, x, form: _Form):

@@ -139,8 +139,13 @@ class _Edit:
                 self._block._remove_op(index)
 
     def without_scale(self, result: Any) -> Any:
-        """The tensor behind the program's ``result``, which saving scales by 1, each time anew."""
+        """The tensor behind the program's ``result``, which saving scales by 1, each time anew.
+
+        PaddlePaddle 3 no longer does so.
+        """
         (last,) = [op for op in self._block.ops if result.name in op.output_arg_names]
+        if last.type != "scale":
+            return result
         inner = self._block.var(last.input("X")[0])
         self.remove("scale")
         return inner

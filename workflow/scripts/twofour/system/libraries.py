@@ -15,7 +15,7 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 
-from . import hardware
+from . import hardware, paddle_versions
 from .cli import log
 from .hardware import Machine
 from .settings import Hardware
@@ -54,7 +54,7 @@ def prepare(settings: Hardware, training: bool = False) -> Machine:
         os.environ[name] = number
     if machine.device == "cpu":
         _keep_freed_memory()
-    flags = _GPU_FLAGS if machine.device == "gpu" else _CPU_FLAGS
+    flags = {**paddle_versions.FLAGS, **(_GPU_FLAGS if machine.device == "gpu" else _CPU_FLAGS)}
     _clear_flags(flags)
     os.environ.update(flags)
     os.environ.setdefault(_ORDER, "PCI_BUS_ID")
@@ -139,12 +139,14 @@ def import_paddle() -> None:
     if "paddle" in sys.modules:
         return
     os.environ.setdefault("GLOG_minloglevel", "2")  # its own notices
+    os.environ.update(paddle_versions.FLAGS)
     waiting = {signal.SIGTERM, signal.SIGINT}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, waiting)
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # it warns of any number of threads above 1
             import paddle
         paddle.disable_signal_handler()
+        paddle_versions.hide_notices()
         if hardware.paddle_cuda() is not None:
             set_tf32(False)  # unless a training asks for it
     finally:

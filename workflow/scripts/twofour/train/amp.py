@@ -12,6 +12,7 @@ import paddle
 from paddle.base import core
 from paddle.static.amp.fp16_lists import AutoMixedPrecisionLists
 
+from ..system import paddle_versions
 from ..system.errors import TwoFourError
 from . import precision as precisions
 from .settings import Train
@@ -42,6 +43,7 @@ def decorate(optimizer, precision: str, train: Train):
     lists = AutoMixedPrecisionLists(dtype=dtype)
     lists.unsupported_list -= OPERATORS
     scaled = dtype == "float16"
+    paddle_versions.mend_loss_scaling()
     return paddle.static.amp.decorate(
         optimizer,
         amp_lists=lists,

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..system import paddle_versions
 from ..system.errors import TwoFourError, telling
 
 RING = 0  # PaddlePaddle's number of the communicator of all processes
@@ -45,7 +46,7 @@ class Group:
                 total = program.global_block().create_var(
                     name="total", shape=data.shape, dtype=data.dtype
                 )
-                _all_reduce(program.global_block(), data, total)
+                paddle_versions.add_all_reduce(program.global_block(), data, total, RING)
             self._programs[key] = (program, total, paddle.static.Executor(self.place))
         program, total, executor = self._programs[key]
         with self.watched():
@@ -108,7 +109,7 @@ def connect(place) -> Group:
     else:
         _import_without_log()
         # The first port, which NCCL would use, is free on CPUs.
-        paddle.distributed.gloo_init_parallel_env(rank, size, endpoints[0])
+        paddle_versions.connect_cpus(rank, size, endpoints[0])
     return Group(rank, size, place)
 
 
@@ -161,21 +162,12 @@ def average_gradients(pairs: list[tuple], group: Group) -> list[tuple]:
     result = {}
     for members in by_type.values():
         together = paddle.concat([paddle.reshape(gradient, [-1]) for _, gradient in members])
-        _all_reduce(together.block, together, together)
+        paddle_versions.add_all_reduce(together.block, together, together, RING)
         sizes = [int(np.prod(weight.shape)) for weight, _ in members]
         parts = paddle.split(together / group.size, sizes)
         for (weight, _), part in zip(members, parts):
             result[weight.name] = paddle.reshape(part, weight.shape)
     return [(weight, result[weight.name]) for weight, _ in pairs]
-
-
-def _all_reduce(block, source, target) -> None:
-    block.append_op(
-        type="c_allreduce_sum",
-        inputs={"X": source},
-        outputs={"Out": target},
-        attrs={"ring_id": RING, "use_calc_stream": True},
-    )
 
 
 def mean(values: dict[str, np.ndarray], group: Group) -> dict[str, np.ndarray]:

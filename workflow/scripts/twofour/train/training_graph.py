@@ -20,7 +20,7 @@ from ..network.architecture import CLASSIFIER, CLASSIFIER_BIAS, NORM_PARTS, Arch
 from ..network.graph import IMAGES
 from ..quantization import fake
 from ..sparse import asp
-from ..system import libraries
+from ..system import libraries, paddle_versions
 from . import amp, mixing, parallel, precision
 from .parallel import Group
 from .plan import Plan
@@ -200,11 +200,11 @@ def _weighted_cross_entropy(logits, labels, plan: Plan, share):
         targets = functional.label_smooth(targets, epsilon=plan.train.label_smoothing)
     if plan.class_factors is not None:
         factors = paddle.assign(np.asarray(plan.class_factors, np.float32).reshape(-1, 1))
-        targets = targets * paddle.matmul(functional.one_hot(labels, classes), factors)
+        targets = targets * paddle_versions.product(functional.one_hot(labels, classes), factors)
     if share is not None:
         targets = targets * share + paddle.flip(targets, [0]) * (1 - share)
     # Paddle's cross-entropy takes targets whose sum is not 1, but has a wrong gradient for them.
-    losses = paddle.sum(-targets * functional.log_softmax(logits, axis=1), axis=1)
+    losses = paddle_versions.total(-targets * functional.log_softmax(logits, axis=1), axis=1)
     return paddle.reshape(paddle.mean(losses), [1])
 
 
@@ -217,7 +217,7 @@ def distillation_loss(logits, teacher, temperature: float):
     differences = functional.log_softmax(teacher / temperature) - functional.log_softmax(
         logits / temperature
     )
-    distance = paddle.mean(paddle.sum(wanted * differences, axis=1)) * temperature**2
+    distance = paddle.mean(paddle_versions.total(wanted * differences, axis=1)) * temperature**2
     return paddle.reshape(distance, [1])
 
 
@@ -303,7 +303,7 @@ def _watch(network: Architecture, logits, loss) -> None:
     total = paddle.static.create_global_var([1], 0.0, "float64", True, name=LOSS_SUM)
     paddle.assign(total + paddle.cast(shown, "float64"), output=total)
     finite = paddle.static.create_global_var([1], 0.0, "float64", True, name=FINITE_STEPS)
-    paddle.assign(finite + paddle.cast(paddle.isfinite(total), "float64"), output=finite)
+    paddle.assign(finite + paddle.cast(paddle_versions.is_finite(total), "float64"), output=finite)
 
 
 class _MeanGradients:
