@@ -5,19 +5,22 @@
 #                    capability 8.6, TensorRT 8.5 (Python 3.10, GPU_PYTHON)
 #   deploy-gpu       training on the CPU, the rest on any GPU from 7.5 on: TensorRT 10, CUDA 12
 #   deploy-gpu-cu13  the same with TensorRT 11, CUDA 13
+#   train-gpu        all of it on any GPU from 7.5 on: PaddlePaddle 3, TensorRT 10, CUDA 12
+#   cpu-paddle3      without a GPU, PaddlePaddle 3
 PYTHON ?= python3
 GPU_PYTHON ?= python3.10
 CONFIG ?=
 ENV ?= cpu
-KIND := $(if $(filter deploy-%,$(ENV)),$(ENV),cpu)
-VENV := .venv$(if $(filter deploy-%,$(ENV)),-$(ENV))
+KIND := $(filter-out gpu,$(ENV))
+KIND := $(or $(KIND),cpu)
+VENV := .venv$(if $(filter-out cpu,$(KIND)),-$(KIND))
 GPU_VENV := .venv-gpu
 BENCH_VENV := .venv-bench
 DOCS_VENV := .venv-docs
 BIN := $(VENV)/bin
 ENVIRONMENTS := $(VENV)/.installed $(if $(filter gpu,$(ENV)),$(GPU_VENV)/.installed)
-ifeq ($(filter cpu gpu deploy-gpu deploy-gpu-cu13,$(ENV)),)
-$(error ENV is $(ENV), but must be cpu, gpu, deploy-gpu or deploy-gpu-cu13)
+ifeq ($(filter cpu gpu deploy-gpu deploy-gpu-cu13 train-gpu cpu-paddle3,$(ENV)),)
+$(error ENV is $(ENV), but must be cpu, gpu, deploy-gpu, deploy-gpu-cu13, train-gpu or cpu-paddle3)
 endif
 # What snakemake and doctor.py are told about the configuration and the environment.
 GIVEN_CONFIG := $(if $(CONFIG),--configfile "$(CONFIG)")
@@ -35,7 +38,7 @@ attempt = trap : INT; export TWOFOUR_CAUSE="$(CURDIR)/$(CAUSE)"; { $(1); } || \
 fail = $(shell rm -f "$(CAUSE)")$(error $(1))
 report = $(if $(findstring n,$(firstword -$(MAKEFLAGS))),,$(if $(file <$(CAUSE)),$(call fail,$(file <$(CAUSE)))))
 
-.PHONY: run preview doctor try-run try-preview try-doctor gpu-environment test test-faults bench lint pages docs hooks clean \
+.PHONY: run preview doctor try-run try-preview try-doctor gpu-environment test test-paddle3 test-faults bench lint pages docs hooks clean \
     lock unlock
 
 run: try-run
@@ -71,6 +74,11 @@ test: $(VENV)/.installed
 	    $$python --ignore tests/slurm --ignore tests/workflow; status=$$?; \
 	    wait $$slurm || status=$$?; wait $$workflow || status=$$?; \
 	    cat "$$said/workflow" "$$said/slurm"; rm -rf "$$said"; exit $$status
+
+# The unit tests with PaddlePaddle 3.
+test-paddle3:
+	@$(MAKE) --no-print-directory ENV=cpu-paddle3 .venv-cpu-paddle3/.installed
+	@.venv-cpu-paddle3/bin/python -m pytest tests/unit
 
 # All fault tests, including the long ones that make test leaves out.
 test-faults: $(VENV)/.installed
@@ -132,6 +140,13 @@ lock:
 	    uv pip compile --universal --python-version 3.11 \
 	        --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet \
 	        --no-emit-package onnxruntime --no-emit-package nvidia-dali-cuda110 \
+	        envs/$$kind/requirements.in -o envs/$$kind/requirements.txt || exit; \
+	done
+	for kind in cpu-paddle3 train-gpu; do \
+	    uv pip compile --universal --python-version 3.11 --override envs/paddle3.txt \
+	        --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet \
+	        $$([ $$kind = cpu-paddle3 ] || echo --no-emit-package paddlepaddle \
+	        --no-emit-package onnxruntime --no-emit-package nvidia-dali-cuda110) \
 	        envs/$$kind/requirements.in -o envs/$$kind/requirements.txt || exit; \
 	done
 	python3 envs/conda.py cpu 3.11

@@ -4,11 +4,15 @@
 python=$1 folder=$2 kind=$3
 requirements=envs/$kind/requirements.txt
 [ "$kind" != bench ] || requirements=envs/cpu/requirements.txt # and the benchmarks' peers
+# PaddlePaddle for GPUs with CUDA 12 is on its vendor's index only, which has no hash for us.
+paddle=paddlepaddle-gpu
+paddle_index=${PADDLE_INDEX:-https://www.paddlepaddle.org.cn/packages/stable/cu129/}
+size="1.5 GB"
+case $kind in deploy-gpu* | train-gpu) size="about 10 GB" ;; esac
 case $kind in
 docs) versions="3.11 3.12" variable=PYTHON size="100 MB" why="the pages are built with the Python of the workflow" ;;
-deploy-gpu*) versions="3.11 3.12" variable=PYTHON size="9 GB" why="PaddlePaddle 2.6 and Snakemake 9 both exist for 3.11 and 3.12 only" ;;
 gpu) versions="3.10" variable=GPU_PYTHON size="8 GB" why="TensorRT 8.5.3 exists for Python 3.10, and for no later one" ;;
-*) versions="3.11 3.12" variable=PYTHON size="1.5 GB" why="PaddlePaddle 2.6 and Snakemake 9 both exist for 3.11 and 3.12 only" ;;
+*) versions="3.11 3.12" variable=PYTHON why="PaddlePaddle 2.6 and Snakemake 9 both exist for 3.11 and 3.12 only" ;;
 esac
 first=${versions%% *}
 
@@ -35,6 +39,12 @@ rm -rf "$folder"
 "$python" -m venv "$folder" || fail "could not make the virtual environment $folder"
 "$folder/bin/pip" install --quiet --disable-pip-version-check --require-hashes --no-deps -r "$requirements" ||
     fail "installation failed, see above; run the same command again when the cause is gone"
+if [ "$kind" = train-gpu ]; then
+    version=$(sed -n 's/^paddlepaddle==//p' envs/paddle3.txt)
+    "$folder/bin/pip" install --quiet --disable-pip-version-check --no-deps --index-url "$paddle_index" \
+        "$paddle==$version" ||
+        fail "$paddle $version could not be installed from $paddle_index, see above; name another index with PADDLE_INDEX"
+fi
 # The package itself, as a link to this folder, so that changes of the code take effect at once.
 case $kind in docs | gpu) ;; # the GPU environment only runs programs, which find it beside them
 *)

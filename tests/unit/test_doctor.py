@@ -30,6 +30,7 @@ GPU = doctor.Facts(
     packages={**PACKAGES, "paddlepaddle-gpu": "2.6.2"},
     gpus=[A100],
     paddle_cuda="11.8",
+    cuda=11,
     paddle_code=PACKAGED,
     paddle_tensorrt=(8, 5, 3),
     driver_cuda=12020,
@@ -87,6 +88,17 @@ def test_hopper_with_the_packaged_paddle():
     assert missing.startswith("install onnxruntime-gpu (make run ENV=deploy-gpu builds,")
     # A build with PTX runs on later GPUs.
     assert problems(replace(GPU, gpus=[H100], paddle_ptx={(8, 0)}), device="gpu") == {}
+
+
+def test_drivers_are_judged_by_the_cuda_of_the_environment():
+    deploying = replace(CPU, gpus=[H100], deploys=True, cuda=12, driver_cuda=11080)
+    (finding,) = (f for f in judged(deploying) if f.subject == "NVIDIA driver")
+    assert finding.remedy == "it is too old for CUDA 12; install driver 525.60 or later"
+    later = replace(GPU, gpus=[H100], cuda=12, paddle_cuda="12.9", libraries={}, cudnn=None)
+    later = replace(later, paddle_code={(9, 0), (10, 0)}, driver_cuda=12090)
+    assert problems(later, device="gpu") == {}
+    unread = replace(later, paddle_code=set())  # no reason to refuse
+    assert problems(unread, device="gpu") == {}
 
 
 def test_memory_is_judged_where_networks_will_be_trained():
@@ -267,7 +279,7 @@ def test_code_for_gpus_is_read_from_the_library_itself(tmp_path):
 
 def test_the_packaged_library():
     """The installed PaddlePaddle: the CPU build has no GPU code, the GPU build no PTX."""
-    code, ptx = fatbin.architectures(hardware.paddle_library())
+    code, ptx = hardware.paddle_code()
     assert (code, ptx) == ((PACKAGED if hardware.paddle_cuda() else set()), set())
 
 

@@ -7,6 +7,8 @@ import pytest
 import yaml
 from conftest import ROOT
 
+KINDS = ("cpu", "gpu", "deploy-gpu", "deploy-gpu-cu13", "train-gpu", "cpu-paddle3")
+
 
 @pytest.mark.parametrize(
     ("answer", "message"),
@@ -47,7 +49,10 @@ def test_unknown_environment_is_a_sentence():
     done = subprocess.run(
         ["make", "run", "ENV=tpu"], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert done.returncode != 0 and "ENV is tpu, but must be cpu, gpu, deploy-gpu" in done.stderr
+    assert (
+        done.returncode != 0
+        and "ENV is tpu, but must be cpu, gpu, deploy-gpu, deploy-gpu-cu13" in done.stderr
+    )
 
 
 def test_libraries_get_the_names_that_paddle_opens(tmp_path):
@@ -92,7 +97,7 @@ def test_conda_files_hold_the_lock(kind, python):
     assert all("--hash=sha256:" in line for line in packages)
 
 
-@pytest.mark.parametrize("kind", ["cpu", "gpu", "deploy-gpu", "deploy-gpu-cu13"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_locks_have_hashes_and_no_addresses(kind):
     lock = (ROOT / "envs" / kind / "requirements.txt").read_text()
     packages = lock.replace("\\\n", " ").splitlines()
@@ -111,11 +116,29 @@ def test_environments_for_deploying_train_with_the_same_packages():
             for line in (ROOT / "envs" / kind / "requirements.txt").read_text().splitlines()
             if line[:1].isalnum()
         )
-        for kind in ("cpu", "deploy-gpu", "deploy-gpu-cu13")
+        for kind in KINDS
     }
-    for kind in ("deploy-gpu", "deploy-gpu-cu13"):
+    others = {"onnxruntime", "nvidia-dali-cuda110"}
+    for kind in ("deploy-gpu", "deploy-gpu-cu13", "train-gpu", "cpu-paddle3"):
+        paddle = {"paddlepaddle", "astor", "decorator"}  # and what 2.6 alone needs
+        expected = {"deploy": others, "train": others | paddle, "cpu": paddle}
         other = locks["cpu"].items() - locks[kind].items()
-        assert {name for name, _ in other} == {"onnxruntime", "nvidia-dali-cuda110"}
+        assert {name for name, _ in other} == expected[kind.partition("-")[0]]
+    assert locks["cpu-paddle3"]["paddlepaddle"].startswith("3.")
+
+
+def test_paddle_for_later_gpus_is_asked_of_its_vendor_by_version(tmp_path):
+    """With an interpreter that only notes what it is asked for."""
+    python = tmp_path / "python"
+    noted = f'echo "$@" >>"{tmp_path}/noted"'
+    pip = f'mkdir -p "$3/bin"; printf \'#!/bin/sh\\n{noted}\\n\' >"$3/bin/pip"'
+    made = f'case "$2" in venv) {pip}; chmod +x "$3/bin/pip";; *) echo 3.11;; esac'
+    python.write_text(f"#!/bin/sh\n{made}\n")
+    python.chmod(0o755)
+    setup(python, tmp_path, "train-gpu")
+    asked = (tmp_path / "noted").read_text().splitlines()
+    assert "--require-hashes --no-deps -r envs/train-gpu/requirements.txt" in asked[0]
+    assert asked[1].endswith("/cu129/ paddlepaddle-gpu==3.3.1")
 
 
 def setup(python, folder, kind="cpu"):

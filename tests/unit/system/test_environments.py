@@ -14,7 +14,7 @@ import pytest
         ("Tesla V100", (7, 0), "make run ENV=gpu trains and deploys on the Tesla V100"),
         ("NVIDIA L4", (8, 9), "make run ENV=gpu trains and deploys on the NVIDIA L4 (compute "),
         ("NVIDIA H100", (9, 0), "make run ENV=deploy-gpu builds, evaluates and benchmarks on the"),
-        ("NVIDIA B200", (10, 0), "networks are trained on the CPU there, or given as dense.weig"),
+        ("NVIDIA B200", (10, 0), "ENV=train-gpu trains there, too, with PaddlePaddle 3"),
         ("NVIDIA GeForce RTX 5090", (12, 0), "make run ENV=deploy-gpu"),
     ],
 )

@@ -11,7 +11,7 @@ import importlib
 import resource
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from .data.batches import steps_per_epoch
 from .deploy import backends
 from .deploy.backends.tensorrt import TESTED_VERSIONS
 from .network import architecture, pieces, weights
-from .system import environments, fatbin, hardware, libraries, memory, packages
+from .system import environments, hardware, libraries, memory, packages
 from .system.errors import TwoFourError, telling
 from .system.progress import about
 from .train import estimate, footprint, precision, recipe
@@ -37,9 +37,9 @@ JUDGED_APART = (*PADDLE, "tensorrt")
 CUDA_LIBRARIES = ("libcudart.so", "libcublas.so", "libcudnn.so", "libcurand.so", "libcusolver.so")
 NCCL = "libnccl.so"
 CUDNN_MAJOR = 8
-MIN_DRIVER_CUDA = (
-    11_000  # CUDA 11's libraries run with any driver from 11.0 on (minor compatibility)
-)
+# CUDA's libraries run with any driver for the same major version (NVIDIA's minor version
+# compatibility): the first one.
+DRIVERS = {11: "450.80", 12: "525.60", 13: "580.65"}
 MIN_FILES = 1024  # file descriptors
 MIN_SHARED = 1 << 30  # bytes; NCCL and gloo exchange through it, and containers often have 64 MB
 MIN_DISK = 2 << 30  # bytes for checkpoints, weights and engines
@@ -65,10 +65,12 @@ class Facts:
 
     python: tuple[int, int] = (3, 11)
     packages: dict[str, str] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)  # by which they are installed, if others
     gpus: list[dict[str, str]] = field(default_factory=list)
     cpu: str = ""
     cores: int = 1
     paddle_cuda: str | None = None
+    cuda: int | None = None  # major version of CUDA's libraries here
     paddle_code: set[tuple[int, int]] = field(default_factory=set)
     paddle_ptx: set[tuple[int, int]] = field(default_factory=set)
     paddle_tensorrt: tuple[int, int, int] | None = None
@@ -87,9 +89,11 @@ class Facts:
 
 def gather(settings: Config, results: str = ".") -> Facts:
     """Inspect this machine, as far as it matters to ``settings`` (the whole configuration)."""
+    installed = packages.versions((*needed_packages(settings, True), *PADDLE))
     facts = Facts(
         python=sys.version_info[:2],
-        packages=_versions((*needed_packages(settings, True), *PADDLE)),
+        packages={name: version for name, found in installed.items() for version in found.values()},
+        names={name: other for name, found in installed.items() for other in found},
         gpus=hardware.gpus(),
         cpu=hardware.cpu_name(),
         cores=hardware.cores(),
@@ -101,13 +105,14 @@ def gather(settings: Config, results: str = ".") -> Facts:
     )
     if Path(_SHARED).is_dir():
         facts.shared = shutil.disk_usage(_SHARED).total
-    library = hardware.paddle_library()
-    if facts.paddle_cuda and library:
-        facts.paddle_code, facts.paddle_ptx = fatbin.architectures(library)
+    facts.cuda = _cuda(facts.paddle_cuda)
+    if facts.paddle_cuda:
+        facts.paddle_code, facts.paddle_ptx = hardware.paddle_code()
     if _wants_gpu(settings) and (facts.gpus or settings.hardware.device == "gpu"):
         facts.driver_cuda = _driver_cuda()
-        facts.libraries = {name: _opens(name) for name in (*CUDA_LIBRARIES, NCCL)}
-        facts.cudnn = _cudnn()
+        if facts.cuda == 11:  # later PaddlePaddles find CUDA's packages by themselves
+            facts.libraries = {name: _opens(name) for name in (*CUDA_LIBRARIES, NCCL)}
+            facts.cudnn = _cudnn()
         if facts.paddle_cuda:
             facts.paddle_tensorrt = _paddle_tensorrt()
     if _with_tensorrt(settings):
@@ -215,7 +220,9 @@ def _system(facts: Facts) -> Iterator[Finding]:
 def _packages(facts: Facts, settings: Config) -> Iterator[Finding]:
     needed = needed_packages(settings, bool(facts.gpus))
     lacking = [name for name in needed if name not in facts.packages]
-    text = ", ".join(f"{n} {facts.packages[n]}" for n in needed if n in facts.packages)
+    text = ", ".join(
+        f"{facts.names.get(n, n)} {facts.packages[n]}" for n in needed if n in facts.packages
+    )
     if lacking:
         anywhere = needed_packages(settings, on_gpu=False)
         how = "make run" if set(lacking) & set(anywhere) else _advice(facts.gpus)
@@ -300,7 +307,9 @@ def _later(gpus: list[dict[str, str]]) -> bool:
 
 
 def _libraries(facts: Facts, settings: Config) -> Iterator[Finding]:
-    if not facts.libraries:
+    if not _wants_gpu(settings) or not (facts.gpus or settings.hardware.device == "gpu"):
+        return
+    if facts.cuda is None:  # nothing here is for GPUs
         return
     severity = PROBLEM if settings.hardware.device == "gpu" else NOTE
     if facts.driver_cuda is None:
@@ -309,11 +318,14 @@ def _libraries(facts: Facts, settings: Config) -> Iterator[Finding]:
         )
     else:
         text = f"for CUDA up to {facts.driver_cuda // 1000}.{facts.driver_cuda % 1000 // 10}"
-        if facts.driver_cuda < MIN_DRIVER_CUDA:
-            remedy = "it is too old for CUDA 11; install driver 450.80 or later"
+        if facts.driver_cuda < facts.cuda * 1000:
+            first = DRIVERS.get(facts.cuda, "for it")
+            remedy = f"it is too old for CUDA {facts.cuda}; install driver {first} or later"
             yield Finding("NVIDIA driver", text, severity, remedy)
         else:
             yield Finding("NVIDIA driver", text)
+    if facts.cuda > 11:
+        return
     needed = [*CUDA_LIBRARIES, *([NCCL] if settings.hardware.gpus > 1 else [])]
     lacking = [name for name in needed if not facts.libraries.get(name)]
     if lacking and facts.paddle_cuda:
@@ -487,11 +499,6 @@ def _wants_gpu(settings: Config) -> bool:
 # --- looking at the machine ---
 
 
-def _versions(names: Iterable[str]) -> dict[str, str]:
-    """{package asked for: version}, whatever its name for the CUDA here."""
-    return {name: next(iter(v.values())) for name, v in packages.versions(names).items()}
-
-
 def _existing(path: str) -> Path:
     """``path``, or the nearest folder above it that exists."""
     folder = Path(path).absolute()
@@ -515,6 +522,17 @@ def _driver_cuda() -> int | None:
         return None
     version = ctypes.c_int()
     return version.value if driver.cuDriverGetVersion(ctypes.byref(version)) == 0 else None
+
+
+def _cuda(paddle: str | None) -> int | None:
+    """The major version of CUDA that PaddlePaddle needs, or else of its packages here."""
+    if paddle:
+        return int(paddle.partition(".")[0])
+    names = ("nvidia-cuda-runtime", "nvidia-cuda-runtime-cu12")
+    found = [
+        version for name in names for version in packages.versions([name]).get(name, {}).values()
+    ]
+    return int(found[0].partition(".")[0]) if found else None
 
 
 def _cudnn() -> int | None:

@@ -19,6 +19,7 @@ def advice(name: str, capability: tuple[int, int]) -> str:
     if trains(capability):
         return f"make run ENV=gpu trains and deploys on the {listed}"
     return (
-        f"make run ENV=deploy-gpu builds, evaluates and benchmarks on the {listed}; networks are "
-        "trained on the CPU there, or given as dense.weights"
+        f"make run ENV=deploy-gpu builds, evaluates and benchmarks on the {listed}, with networks "
+        "trained on the CPU or given as dense.weights, and ENV=train-gpu trains there, too, with "
+        "PaddlePaddle 3"
     )

@@ -177,11 +177,10 @@ def _why_not(found: list[dict[str, str]]) -> str:
     """Why PaddlePaddle cannot use all of the GPUs ``found``, and what to do; "" if it can."""
     if not found:
         return "nvidia-smi finds no GPU that this process may use; run it where there is one"
-    library = paddle_library()
-    if library is None or paddle_cuda() is None:
+    if paddle_cuda() is None:
         advice = environments.advice(found[0]["name"], capability(found[0]))
         return f"the installed PaddlePaddle was built without CUDA; {advice}"
-    code, ptx = fatbin.architectures(library)
+    code, ptx = paddle_code()
     foreign = without_code(found, code, ptx)
     if foreign:
         listed = ", ".join(f"{major}.{minor}" for major, minor in sorted(code))
@@ -195,7 +194,12 @@ def _why_not(found: list[dict[str, str]]) -> str:
 def without_code(
     found: list[dict[str, str]], code: set[tuple[int, int]], ptx: set[tuple[int, int]]
 ) -> list[dict[str, str]]:
-    """Those of the GPUs ``found`` that cannot run a library which holds ``code`` and ``ptx``."""
+    """Those of the GPUs ``found`` that cannot run a library which holds ``code`` and ``ptx``.
+
+    None of them where neither could be read.
+    """
+    if not code and not ptx:
+        return []
     return [gpu for gpu in found if not fatbin.fits(code, ptx, capability(gpu))]
 
 
@@ -206,11 +210,20 @@ def paddle_folder() -> Path | None:
     return Path(next(iter(folders))) if folders else None
 
 
-def paddle_library() -> Path | None:
-    """PaddlePaddle's library of operators."""
+def paddle_code() -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
+    """The compute capabilities for which PaddlePaddle holds machine code, and PTX.
+
+    By its libraries of operators: libpaddle.so in version 2.6, libphi… in version 3.
+    """
     folder = paddle_folder()
-    path = folder / "base" / "libpaddle.so" if folder else None
-    return path if path and path.is_file() else None
+    if folder is None:
+        return set(), set()
+    paths = [folder / "base" / "libpaddle.so", *folder.glob("libs/libphi*.so")]
+    found = [fatbin.architectures(path) for path in paths if path.is_file()]
+    code, ptx = (
+        (set().union(*kind) for kind in zip(*found, strict=True)) if found else (set(), set())
+    )
+    return code, ptx
 
 
 def paddle_cuda() -> str | None:

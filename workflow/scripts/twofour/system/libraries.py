@@ -138,6 +138,10 @@ def import_paddle() -> None:
     """
     if "paddle" in sys.modules:
         return
+    # PaddlePaddle 2.6's library exports a zlib of its own, on which the system's would call, and
+    # crash, if it were loaded later.
+    import zlib  # noqa: F401
+
     os.environ.setdefault("GLOG_minloglevel", "2")  # its own notices
     os.environ.update(paddle_versions.FLAGS)
     waiting = {signal.SIGTERM, signal.SIGINT}
