@@ -1,10 +1,12 @@
 """Networks in fp16 and bf16 by the types of their tensors."""
 
+from twofour.artifacts import CHECK
 from twofour.deploy import build
 from twofour.deploy.backends import typed
 from twofour.network import architecture
 from twofour.network.settings import Model
 from twofour.quantization import fold, forms, observe, onnx_graph
+from twofour.system import files
 
 import numpy as np
 import onnx
@@ -63,7 +65,12 @@ def test_weights_stay_sparse_under_their_names(rounded, tmp_path, precision):
     graph, _ = cast(rounded, precision=precision)
     onnx_graph.write(tmp_path / "model.onnx", graph)
     names = quantised.sparse_layers(architecture.resnet(Model(width=0.25, blocks=[1, 1, 1, 1]), 4))
+    integers, _ = cast(rounded, "model.int8.onnx", precision)
+    onnx_graph.write(tmp_path / "model.int8.onnx", integers)
     build.require_sparse(tmp_path, names)
+    assert [found["file"].rpartition("/")[2] for found in files.read_json(tmp_path / CHECK)] == [
+        *("model.int8.onnx", "model.onnx")
+    ]
     folded = fold.fold(onnx_graph.load(rounded / "model.onnx"))
     for name in names:
         found = onnx.numpy_helper.to_array(graph.stored[name]).astype(np.float32)
