@@ -75,7 +75,7 @@ def test_hopper_with_the_packaged_paddle():
     found = problems(replace(GPU, gpus=[H100]), device="gpu")
     assert "no code for NVIDIA H100" in found["PaddlePaddle"]
     assert "compute capability 9.0" in found["PaddlePaddle"]
-    assert "make run ENV=deploy-gpu builds, evaluates and benchmarks" in found["PaddlePaddle"]
+    assert "make run ENV=deploy-gpu deploys on the NVIDIA H100" in found["PaddlePaddle"]
     # With auto, training is on the CPU, and the doctor says so.
     findings = judged(replace(GPU, gpus=[H100]), TENSORRT[:2])
     assert [f.subject for f in findings if f.status == doctor.NOTE] == ["PaddlePaddle"]
@@ -85,7 +85,7 @@ def test_hopper_with_the_packaged_paddle():
     deploying = replace(CPU, gpus=[H100], deploys=True)
     assert not [f for f in judged(deploying) if f.status != doctor.OK]
     missing = problems(replace(CPU, gpus=[H100]), ["onnxruntime_cuda"])["packages"]
-    assert missing.startswith("install onnxruntime-gpu (make run ENV=deploy-gpu builds,")
+    assert missing.startswith("install onnxruntime-gpu (make run ENV=deploy-gpu does it")
     # A build with PTX runs on later GPUs.
     assert problems(replace(GPU, gpus=[H100], paddle_ptx={(8, 0)}), device="gpu") == {}
 
@@ -120,7 +120,8 @@ def test_cpu_paddle_with_a_gpu_configuration():
     found = problems(replace(CPU, gpus=[A100]), device="gpu")
     assert "make run ENV=gpu" in found["PaddlePaddle"]
     findings = judged(replace(CPU, gpus=[A100]))
-    assert [f.status for f in findings if f.subject == "PaddlePaddle"] == [doctor.NOTE]
+    (finding,) = (f for f in findings if f.subject == "environment")
+    assert finding.status == doctor.NOTE and "make run ENV=gpu trains and deploys" in finding.remedy
 
 
 def test_tensorrt_missing_broken_or_of_another_version():

@@ -13,8 +13,8 @@ import pytest
         ("NVIDIA P100", (6, 0), "older than what any of our environments is built for"),
         ("Tesla V100", (7, 0), "make run ENV=gpu trains and deploys on the Tesla V100"),
         ("NVIDIA L4", (8, 9), "make run ENV=gpu trains and deploys on the NVIDIA L4 (compute "),
-        ("NVIDIA H100", (9, 0), "make run ENV=deploy-gpu builds, evaluates and benchmarks on the"),
-        ("NVIDIA B200", (10, 0), "ENV=train-gpu trains there, too, with PaddlePaddle 3"),
+        ("NVIDIA H100", (9, 0), "make run ENV=deploy-gpu deploys on the NVIDIA H100"),
+        ("NVIDIA B200", (10, 0), "ENV=train-gpu trains on it, too, with PaddlePaddle 3"),
         ("NVIDIA GeForce RTX 5090", (12, 0), "make run ENV=deploy-gpu"),
     ],
 )

@@ -128,6 +128,7 @@ def judge(facts: Facts, settings: Config, trains: bool = True) -> list[Finding]:
         *_system(facts),
         *_packages(facts, settings),
         *_gpus(facts, settings),
+        *_environment(facts, settings),
         *_paddle(facts, settings),
         *_libraries(facts, settings),
         *_tensorrt_findings(facts, settings),
@@ -225,8 +226,12 @@ def _packages(facts: Facts, settings: Config) -> Iterator[Finding]:
     )
     if lacking:
         anywhere = needed_packages(settings, on_gpu=False)
-        how = "make run" if set(lacking) & set(anywhere) else _advice(facts.gpus)
-        remedy = f"install {', '.join(lacking)} ({how}, with what is in envs/)"
+        for_gpus = not set(lacking) & set(anywhere)
+        if for_gpus and "onnxruntime-gpu" in lacking:
+            how = "make run ENV=deploy-gpu"
+        else:
+            how = _command(facts.gpus) if for_gpus else "make run"
+        remedy = f"install {', '.join(lacking)} ({how} does it, from envs/)"
         yield Finding("packages", text, PROBLEM, remedy)
     else:
         yield Finding("packages", text)
@@ -269,15 +274,13 @@ def _paddle(facts: Facts, settings: Config) -> Iterator[Finding]:
     if facts.paddle_cuda is None:
         text = f"{version}, built for CPUs"
         if by_name:
-            advice = _advice(facts.gpus) or "use the environment of envs/gpu (make run ENV=gpu)"
+            later = facts.gpus and environments.name(hardware.capability(facts.gpus[0])) != "gpu"
             remedy = (
-                f"hardware.device is gpu, but this PaddlePaddle cannot use one; {advice}, or name "
-                "an environment in hardware.environment"
+                "hardware.device is gpu, but this PaddlePaddle cannot use one; use "
+                f"{'make run ENV=train-gpu' if later else 'make run ENV=gpu'}, name an environment "
+                "in hardware.environment, or set it to auto"
             )
             yield Finding("PaddlePaddle", text, PROBLEM, remedy)
-        elif wants and facts.gpus and not (facts.deploys and _later(facts.gpus)):
-            remedy = f"networks are trained on the CPU; {_advice(facts.gpus)}"
-            yield Finding("PaddlePaddle", text, NOTE, remedy)
         else:
             yield Finding("PaddlePaddle", text)
         return
@@ -289,21 +292,29 @@ def _paddle(facts: Facts, settings: Config) -> Iterator[Finding]:
     if unusable and wants:
         remedy = (
             f"it has no code for {unusable[0]['name']}, so networks cannot be trained there; "
-            f"{_advice(unusable)}"
+            + environments.advice(unusable[0]["name"], hardware.capability(unusable[0]))
         )
         yield Finding("PaddlePaddle", text, PROBLEM if by_name else NOTE, remedy)
     else:
         yield Finding("PaddlePaddle", text)
 
 
-def _advice(gpus: list[dict[str, str]]) -> str:
-    """How the first of ``gpus`` can be used; "" if there is none."""
-    return next((environments.advice(g["name"], hardware.capability(g)) for g in gpus), "")
+def _command(gpus: list[dict[str, str]]) -> str:
+    """How to run where the first of ``gpus``, or any GPU, is used."""
+    return environments.command(hardware.capability(gpus[0])) if gpus else "make run ENV=gpu"
 
 
-def _later(gpus: list[dict[str, str]]) -> bool:
-    """Whether the packaged PaddlePaddle has no code for the first of ``gpus``, being older."""
-    return not environments.trains(hardware.capability(gpus[0]))
+def _environment(facts: Facts, settings: Config) -> Iterator[Finding]:
+    """Whether this environment makes of the GPU what can be made of it."""
+    if not facts.gpus or not _wants_gpu(settings) or facts.paddle_cuda:
+        return  # a PaddlePaddle for GPUs has its own line
+    capability = hardware.capability(facts.gpus[0])
+    text = "deploys on the GPU, trains on the CPU" if facts.deploys else "for CPUs"
+    if facts.deploys and environments.name(capability) != "gpu":
+        yield Finding("environment", text)
+    else:
+        advice = environments.advice(facts.gpus[0]["name"], capability)
+        yield Finding("environment", text, NOTE, advice)
 
 
 def _libraries(facts: Facts, settings: Config) -> Iterator[Finding]:
@@ -355,8 +366,8 @@ def _tensorrt_findings(facts: Facts, settings: Config) -> Iterator[Finding]:
     if facts.tensorrt is None:
         text = "missing" if not facts.tensorrt_error else "does not load"
         remedy = (
-            f"deploy.backends lists {asked[0]}; {_advice(facts.gpus)}; or install tensorrt, or "
-            f"take {', '.join(asked)} out of deploy.backends"
+            f"deploy.backends lists {asked[0]}; use {_command(facts.gpus)}, or install tensorrt, "
+            f"or take {', '.join(asked)} out of deploy.backends"
         )
         if facts.tensorrt_error:
             remedy += f" ({facts.tensorrt_error})"

@@ -6,20 +6,26 @@ from __future__ import annotations
 _TRAINS = (6, 1), (8, 9)
 
 
-def trains(capability: tuple[int, int]) -> bool:
-    """Whether networks can be trained on a GPU of this compute ``capability``."""
-    return _TRAINS[0] <= capability <= _TRAINS[1]
-
-
-def advice(name: str, capability: tuple[int, int]) -> str:
-    """What the GPU ``name`` of this compute ``capability`` can be used for, and how: one clause."""
-    listed = f"{name} (compute capability {'.'.join(map(str, capability))})"
+def name(capability: tuple[int, int]) -> str:
+    """The first environment to try for a GPU of this compute ``capability``; "" if none is."""
     if capability < _TRAINS[0]:
+        return ""
+    return "gpu" if capability <= _TRAINS[1] else "deploy-gpu"
+
+
+def command(capability: tuple[int, int]) -> str:
+    """How to run in that environment."""
+    return f"make run ENV={name(capability) or 'cpu'}"
+
+
+def advice(gpu: str, capability: tuple[int, int]) -> str:
+    """What the GPU called ``gpu`` of this compute ``capability`` can be used for: one sentence."""
+    listed = f"{gpu} (compute capability {'.'.join(map(str, capability))})"
+    if not name(capability):
         return f"the {listed} is older than what any of our environments is built for"
-    if trains(capability):
-        return f"make run ENV=gpu trains and deploys on the {listed}"
+    if name(capability) == "gpu":
+        return f"{command(capability)} trains and deploys on the {listed}"
     return (
-        f"make run ENV=deploy-gpu builds, evaluates and benchmarks on the {listed}, with networks "
-        "trained on the CPU or given as dense.weights, and ENV=train-gpu trains there, too, with "
-        "PaddlePaddle 3"
+        f"{command(capability)} deploys on the {listed} and trains on the CPU; ENV=train-gpu "
+        "trains on it, too, with PaddlePaddle 3"
     )

@@ -179,14 +179,14 @@ def _why_not(found: list[dict[str, str]]) -> str:
         return "nvidia-smi finds no GPU that this process may use; run it where there is one"
     if paddle_cuda() is None:
         advice = environments.advice(found[0]["name"], capability(found[0]))
-        return f"the installed PaddlePaddle was built without CUDA; {advice}"
+        return f"the installed PaddlePaddle was built without CUDA ({advice})"
     code, ptx = paddle_code()
     foreign = without_code(found, code, ptx)
     if foreign:
         listed = ", ".join(f"{major}.{minor}" for major, minor in sorted(code))
         return (
-            f"the installed PaddlePaddle has no code for {foreign[0]['name']}, only for {listed}; "
-            + environments.advice(foreign[0]["name"], capability(foreign[0]))
+            f"the installed PaddlePaddle has no code for {foreign[0]['name']}, only for {listed} "
+            f"({environments.advice(foreign[0]['name'], capability(foreign[0]))})"
         )
     return ""
 
