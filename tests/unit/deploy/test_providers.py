@@ -142,7 +142,7 @@ def test_onnxruntime_for_cpus_is_one_sentence(module, monkeypatch):
 def test_a_provider_that_does_not_start_is_one_sentence(gpu, rounded, monkeypatch):
     names = [ort.CPU]
     monkeypatch.setattr(onnxruntime.InferenceSession, "get_providers", lambda self: names)
-    with pytest.raises(TwoFourError, match=r"whose CUDAExecutionProvider does not start"):
+    with pytest.raises(TwoFourError, match=r"whose CUDAExecutionProvider does not start: .+; use"):
         onnxruntime_cuda.load(rounded, rounded, "fp32", MACHINE)
 
 

@@ -58,14 +58,16 @@ def session(backend: str, path: Path, provider: str, options: Options, **setting
         onnxruntime.preload_dlls(directory="")  # CUDA's, from the packages
     onnxruntime.set_default_logger_severity(4)  # it would print the reason, in colours
     given = [(provider, dict(options)), CPU]
+    reason = ""
     try:
         found = ort.session(path, threads=1, providers=given, **settings)
+        if provider in found.get_providers():  # some releases leave it out without an error
+            return found
     except TwoFourError as error:
-        why = f"whose {provider} does not start: {_why(provider, error)}"
-        raise TwoFourError(_remedy(backend, why)) from error
-    if provider not in found.get_providers():
-        raise TwoFourError(_remedy(backend, f"whose {provider} does not start"))
-    return found
+        reason = str(error)
+    raise TwoFourError(
+        _remedy(backend, f"whose {provider} does not start: {_why(provider, reason)}")
+    )
 
 
 def proof(backend: str, path: Path, provider: str, options: Options, images: np.ndarray) -> dict:
@@ -113,14 +115,14 @@ def _library(provider: str) -> Path:
     return Path(onnxruntime.__file__).parent / "capi" / f"libonnxruntime_providers_{kind}.so"
 
 
-def _why(provider: str, error: TwoFourError) -> str:
-    """Why a provider does not start: the library that is missing, or else what CUDA says."""
+def _why(provider: str, reason: str) -> str:
+    """Why a provider does not start: the library that is missing, or what ``reason`` says."""
     try:
         ctypes.CDLL(str(_library("shared")), mode=ctypes.RTLD_GLOBAL)
         ctypes.CDLL(str(_library(provider)))
     except OSError as missing:
         return str(missing)
-    told = re.search(
-        r"(CUDA|CUDNN|CUBLAS) failure \d+: [^;]+|Unknown provider option: \S+", str(error)
-    )
-    return told[0].strip() if told else str(error).rpartition("]")[2].strip().rstrip(".")
+    known = r"(CUDA|CUDNN|CUBLAS) failure \d+: [^;]+|Unknown provider option: \S+"
+    told = re.search(known, reason)
+    last = reason.rpartition("]")[2].strip().rstrip(".")
+    return told[0].strip() if told else last or "the GPU or its driver cannot be used"
