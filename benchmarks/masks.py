@@ -27,7 +27,7 @@ def rows() -> list[dict]:
     weights = [rng.standard_normal(s).astype(np.float32) for s in network.weights.values()]
     magnitude = _magnitude(weights)
     found = []
-    for name, mask in masks.ALGORITHMS.items():
+    for name, mask in masks.BY_MAGNITUDE.items():
         algorithm = asp.MaskAlgo[name.upper()]
         times = {"ours": [], "paddle": []}
         for _ in range(turns.ROUNDS):

@@ -99,7 +99,7 @@ def test_tensorrt_has_an_engine_for_each_batch_with_sparse_kernels_allowed(
     gpu, rounded, tmp_path, precision
 ):
     record = built("onnxruntime_tensorrt", precision, rounded, tmp_path)
-    assert record["sparse_kernels"] and record["providers"].keys() == {"bs1", "bs4", "bs1-6"}
+    assert record["sparse_kernels"] and record["operators"].keys() == {"bs1", "bs4", "bs1-6"}
     assert record["identity"].keys() == {"onnxruntime", "tensorrt", "gpu", "compute_capability"}
     given = {options["trt_engine_cache_path"]: options for _, options in gpu}
     ranged = given[str(tmp_path / "bs1-6")]

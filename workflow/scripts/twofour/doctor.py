@@ -274,11 +274,11 @@ def _paddle(facts: Facts, settings: Config) -> Iterator[Finding]:
     if facts.paddle_cuda is None:
         text = f"{version}, built for CPUs"
         if by_name:
-            later = facts.gpus and environments.name(hardware.capability(facts.gpus[0])) != "gpu"
+            gpu = hardware.capability(facts.gpus[0]) if facts.gpus else None
             remedy = (
-                "hardware.device is gpu, but this PaddlePaddle cannot use one; use "
-                f"{'make run ENV=train-gpu' if later else 'make run ENV=gpu'}, name an environment "
-                "in hardware.environment, or set it to auto"
+                "hardware.device is gpu, but this PaddlePaddle cannot use one; use make run "
+                f"ENV={environments.training(gpu)}, name an environment in hardware.environment, "
+                "or set it to auto"
             )
             yield Finding("PaddlePaddle", text, PROBLEM, remedy)
         else:
@@ -300,8 +300,8 @@ def _paddle(facts: Facts, settings: Config) -> Iterator[Finding]:
 
 
 def _command(gpus: list[dict[str, str]]) -> str:
-    """How to run where the first of ``gpus``, or any GPU, is used."""
-    return environments.command(hardware.capability(gpus[0])) if gpus else "make run ENV=gpu"
+    """How to run where the first of ``gpus`` is used."""
+    return f"make run ENV={environments.name(hardware.capability(gpus[0])) or 'cpu'}"
 
 
 def _environment(facts: Facts, settings: Config) -> Iterator[Finding]:
@@ -539,11 +539,9 @@ def _cuda(paddle: str | None) -> int | None:
     """The major version of CUDA that PaddlePaddle needs, or else of its packages here."""
     if paddle:
         return int(paddle.partition(".")[0])
-    names = ("nvidia-cuda-runtime", "nvidia-cuda-runtime-cu12")
-    found = [
-        version for name in names for version in packages.versions([name]).get(name, {}).values()
-    ]
-    return int(found[0].partition(".")[0]) if found else None
+    found = packages.versions(("nvidia-cuda-runtime", "nvidia-cuda-runtime-cu12"))
+    versions = [version for installed in found.values() for version in installed.values()]
+    return int(versions[0].partition(".")[0]) if versions else None
 
 
 def _cudnn() -> int | None:

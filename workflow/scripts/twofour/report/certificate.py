@@ -25,7 +25,7 @@ from ..system.files import read_json, read_text, sha256
 VERIFY = "twofour verify ."
 PROVEN = (PADDLE_MODEL, ONNX)  # files of every release in which 2:4 can be read again
 # What build.json says of the kernels that run.
-KERNELS = ("engines", "quantised_convolutions", "operators", "providers")
+KERNELS = ("engines", "quantised_convolutions", "operators")
 
 
 def make(

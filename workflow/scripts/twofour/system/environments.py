@@ -13,9 +13,9 @@ def name(capability: tuple[int, int]) -> str:
     return "gpu" if capability <= _TRAINS[1] else "deploy-gpu"
 
 
-def command(capability: tuple[int, int]) -> str:
-    """How to run in that environment."""
-    return f"make run ENV={name(capability) or 'cpu'}"
+def training(capability: tuple[int, int] | None) -> str:
+    """The environment in which networks are trained on such a GPU, or on a usual one."""
+    return "train-gpu" if capability and name(capability) == "deploy-gpu" else "gpu"
 
 
 def advice(gpu: str, capability: tuple[int, int]) -> str:
@@ -24,8 +24,8 @@ def advice(gpu: str, capability: tuple[int, int]) -> str:
     if not name(capability):
         return f"the {listed} is older than what any of our environments is built for"
     if name(capability) == "gpu":
-        return f"{command(capability)} trains and deploys on the {listed}"
+        return f"make run ENV=gpu trains and deploys on the {listed}"
     return (
-        f"{command(capability)} deploys on the {listed} and trains on the CPU; ENV=train-gpu "
+        f"make run ENV=deploy-gpu deploys on the {listed} and trains on the CPU; ENV=train-gpu "
         "trains on it, too, with PaddlePaddle 3"
     )

@@ -56,8 +56,8 @@ def build(
     if precision == typed.FP16:
         path = typed.write(graph, path, out, precision)
     images = np.zeros((1, *graph.image_shape), np.float32)
-    facts = providers.proof(NAME, path, PROVIDER, _options(precision), images)
-    return {"version": onnxruntime.__version__, "files": [str(path)], **facts}
+    found = providers.proof(NAME, path, PROVIDER, _options(precision), images)
+    return {"version": onnxruntime.__version__, "files": [str(path)], "operators": found}
 
 
 def load(model: Path, out: Path, precision: str, machine: Machine) -> Predictor:

@@ -72,7 +72,7 @@ def build(
         options = _options(out, precision, profile, graph)
         images = np.zeros((profile.largest, *graph.image_shape), np.float32)
         operators[profile.name] = providers.proof(NAME, path, PROVIDER, options, images)
-    return {"version": onnxruntime.__version__, "files": [str(path)], "providers": operators}
+    return {"version": onnxruntime.__version__, "files": [str(path)], "operators": operators}
 
 
 def load(model: Path, out: Path, precision: str, machine: Machine) -> Predictor:
