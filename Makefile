@@ -65,15 +65,15 @@ try-doctor: $(ENVIRONMENTS)
 
 gpu-environment: $(GPU_VENV)/.installed
 
-# Three groups beside each other: those of the cluster mostly wait, and those of the workflow often
-# do. What they say is shown at the end.
+# Three groups beside each other, of about the same length: tests of the cluster mostly wait, and
+# many others often do. What the first two say is shown at the end.
 test: $(VENV)/.installed
 	@said=$$(mktemp -d); python="$(BIN)/python -m pytest"; \
-	    $$python tests/slurm > "$$said/slurm" 2>&1 & slurm=$$!; \
+	    $$python tests/slurm tests/faults > "$$said/faults" 2>&1 & faults=$$!; \
 	    $$python tests/workflow > "$$said/workflow" 2>&1 & workflow=$$!; \
-	    $$python --ignore tests/slurm --ignore tests/workflow; status=$$?; \
-	    wait $$slurm || status=$$?; wait $$workflow || status=$$?; \
-	    cat "$$said/workflow" "$$said/slurm"; rm -rf "$$said"; exit $$status
+	    $$python tests/unit tests/gpu; status=$$?; \
+	    wait $$faults || status=$$?; wait $$workflow || status=$$?; \
+	    cat "$$said/faults" "$$said/workflow"; rm -rf "$$said"; exit $$status
 
 # The unit tests with PaddlePaddle 3.
 test-paddle3:

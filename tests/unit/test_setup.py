@@ -1,6 +1,7 @@
 """make run and make test on a machine that lacks something: one sentence each."""
 
 import importlib.util
+import re
 import subprocess
 
 import pytest
@@ -144,3 +145,10 @@ def test_paddle_for_later_gpus_is_asked_of_its_vendor_by_version(tmp_path):
 def setup(python, folder, kind="cpu"):
     command = ["sh", ROOT / "envs" / "setup.sh", python, folder / "venv", kind]
     return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_make_test_runs_every_folder_of_tests():
+    recipe = (ROOT / "Makefile").read_text().split("\ntest: ")[1].split("\n\n")[0]
+    tests = ROOT / "tests"
+    folders = {path.relative_to(tests).parts[0] for path in tests.rglob("test_*.py")}
+    assert set(re.findall(r"tests/(\w+)", recipe)) == folders
