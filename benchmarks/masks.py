@@ -13,13 +13,14 @@ from twofour import config
 from twofour.network import architecture
 from twofour.sparse import masks
 from twofour.system import libraries
+from twofour.system.settings import Hardware
 
 import numpy as np
 import turns
 
 
 def rows() -> list[dict]:
-    libraries.start({"device": "cpu", "threads": "auto"})
+    libraries.start(Hardware(device="cpu"))
     from paddle.incubate import asp
 
     network = architecture.resnet(config.validated({}).model, 1000)
