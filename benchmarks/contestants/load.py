@@ -27,6 +27,32 @@ def dali(paths, batch, threads):
         yield pipeline.run()
 
 
+def decoded(paths, batch, threads):
+    """The same files, decoded to the same crops, and nothing else."""
+    from twofour import config
+    from twofour.data import decoder
+
+    from nvidia.dali import fn, pipeline_def, types
+
+    data = config.validated({}).data
+
+    @pipeline_def(batch_size=batch, num_threads=threads, device_id=None)
+    def crops():
+        encoded, _ = fn.readers.file(files=paths, random_shuffle=True, dont_use_mmap=True)
+        return fn.decoders.image_random_crop(
+            encoded,
+            output_type=types.RGB,
+            random_area=data.crop_area,
+            random_aspect_ratio=data.crop_ratio,
+            **decoder.options(data, "cpu"),
+        )
+
+    pipeline = crops()
+    pipeline.build()
+    while True:
+        yield pipeline.run()
+
+
 def ours_gpu(paths, batch, threads):
     loader = _loader(paths, batch, threads, device="gpu", stay=True)
     while True:
