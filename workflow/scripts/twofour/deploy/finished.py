@@ -20,10 +20,11 @@ from ..system.settings import Hardware
 from . import backends
 
 # Which build is used if none is asked for, where it runs: the fastest kinds first.
-PREFERRED = (
-    *("tensorrt_sparse", "tensorrt", "onnxruntime", "openvino"),
-    *(name for name in backends.NAMES if name not in ("tensorrt_sparse", "tensorrt")),
+_FASTEST = (
+    *("tensorrt_sparse", "tensorrt", "onnxruntime_tensorrt", "onnxruntime_cuda"),
+    *("onnxruntime", "openvino"),
 )
+PREFERRED = (*_FASTEST, *(name for name in backends.NAMES if name not in _FASTEST))
 
 
 _THREE = {"type": "array", "minItems": 3, "maxItems": 3, "items": {"type": "number"}}
