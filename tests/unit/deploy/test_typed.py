@@ -111,3 +111,14 @@ def test_an_operator_with_weights_beyond_fp16_stays_in_fp32(rounded):
 def test_equal_networks_give_equal_files(rounded):
     first, second = (onnx_graph.content(cast(rounded, "model.int8.onnx")[0]) for _ in range(2))
     assert first == second
+
+
+def test_operators_need_no_names(rounded):
+    def forget(graph):
+        for node in graph.proto.node:
+            node.name = ""
+
+    graph, kept = cast(rounded, change=forget)
+    types = types_of(graph)
+    kinds = {node.op_type: types[node.output[0]] for node in graph.proto.node}
+    assert (kept, kinds["Conv"], kinds["MatMul"], kinds["Softmax"]) == ([], HALF, HALF, FULL)

@@ -22,7 +22,6 @@ from ...system.cli import log
 from .interface import INT8
 
 FP16, BF16 = "fp16", "bf16"
-PRECISIONS = (FP16, BF16)
 _EXACT = ("Softmax",)
 _TO_INTEGERS = (Q, "Shape")
 _LARGEST = {FP16: 65504.0, BF16: (2 - 2**-7) * 2.0**127}
@@ -37,12 +36,13 @@ def write(graph: Graph, source: Path, out: Path, precision: str) -> Path:
 
     The rest of a network in int8 is in fp16. Returns the path.
     """
-    large = cast(graph, FP16 if precision == INT8 else precision)
+    kind = FP16 if precision == INT8 else precision
+    large = cast(graph, kind)
     if large:
         log.warning(
             "warning: %d operators of %s stay in fp32, since their weights exceed %s; the first "
             "is %s",
-            *(len(large), source, precision, large[0]),
+            *(len(large), source, kind, large[0]),
         )
     path = out / source.name
     onnx_graph.write(path, graph)
@@ -56,15 +56,16 @@ def cast(graph: Graph, precision: str) -> list[str]:
     the graph; returns the names of the operators that stay in fp32 because of their weights.
     """
     fold.fold(graph)
-    large = [node.name for node in graph.proto.node if _exceeds(graph, node, _LARGEST[precision])]
-    exact = [*large, *(node.name for node in graph.proto.node if node.op_type in _EXACT)]
+    large = [node for node in graph.proto.node if _exceeds(graph, node, _LARGEST[precision])]
+    softmax = [node for node in graph.proto.node if node.op_type in _EXACT]
+    exact = {node.output[0] for node in (*large, *softmax)}  # operators need not have names
     _cast_stored(graph, exact, precision)
     _cast_computed(graph, exact, precision)
     for opset in graph.model.opset_import:
         if not opset.domain:
             opset.version = max(opset.version, _OPSETS[precision])
     graph.model.ir_version = max(graph.model.ir_version, _IR)
-    return large
+    return [node.name or node.output[0] for node in large]
 
 
 def _exceeds(graph: Graph, node: Any, largest: float) -> bool:
@@ -80,10 +81,10 @@ def _is_float(graph: Graph, name: str) -> bool:
 
 
 def _cast_stored(graph: Graph, exact: Collection[str], precision: str) -> None:
-    """Store weights in the type; those that operators of ``exact`` read stay in fp32 for them."""
+    """Store weights in the type; those that the makers of ``exact`` read stay in fp32 for them."""
     for name in [name for name in graph.stored if _is_float(graph, name)]:
         readers = graph.readers.get(name, [])
-        keeping = [node for node in readers if node.name in exact]
+        keeping = [node for node in readers if node.output[0] in exact]
         if len(keeping) == len(readers):
             continue
         if keeping:
@@ -110,7 +111,7 @@ def _cast_computed(graph: Graph, exact: Collection[str], precision: str) -> None
         return new
 
     for node in graph.proto.node:
-        low = node.name not in exact
+        low = node.output[0] not in exact
         turns = [i for i, name in enumerate(node.input) if lowered.get(name, low) != low]
         reads = any(name in lowered for name in node.input)
         if node.op_type == DQ or (reads and node.op_type not in _TO_INTEGERS):
