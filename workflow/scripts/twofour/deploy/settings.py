@@ -22,8 +22,8 @@ class Deploy(Section):
     precisions: list[str] | str = key(
         ["fp32"],
         "arithmetic of the deployed models; each backend is built in those that it has "
-        f"({precision_summary()}); auto means fp32, and int8 where the processor of the machine "
-        "that starts the workflow computes in it",
+        f"({precision_summary()}); auto means fp32 (or the first that a backend has), and int8 "
+        "where the processor of the machine that starts the workflow computes in it",
         schema={
             "oneOf": [
                 {"const": AUTO},

@@ -93,7 +93,7 @@ def cases(names: list[str], precisions: list[str] | str) -> list[tuple[str, str]
 
 
 def _automatic(names: list[str]) -> list[tuple[str, str]]:
-    """fp32 in each backend, and int8 in those that can on this machine, or on a GPU."""
+    """The first precision of each backend (fp32, if it has it), and int8 where that can run."""
     here = bool(hardware.integer_instructions())
     result = []
     for name in names:

@@ -25,7 +25,7 @@ from .interface import INT8, About, Predictor
 
 NAME, PROVIDER = "onnxruntime_tensorrt", "TensorrtExecutionProvider"
 ABOUT = About(
-    precisions={"gpu": ("tf32", typed.FP16, INT8)},
+    precisions={"gpu": (typed.FP16, "tf32", INT8)},  # Turing has no TF32
     summary="GPU, TensorRT by ONNX Runtime, sparse kernels allowed",
     reads=(ONNX,),
     reads_int8=(QUANTIZED,),
