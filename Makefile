@@ -126,28 +126,23 @@ $(BENCH_VENV)/.installed: envs/cpu/requirements.txt benchmarks/requirements.txt 
 $(DOCS_VENV)/.installed: envs/docs/requirements.txt envs/setup.sh
 	@sh envs/setup.sh "$(PYTHON)" "$(DOCS_VENV)" docs
 
+COMPILE := uv pip compile --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
+ANYWHERE := --universal --python-version 3.11
+# In environments for GPUs, other packages have their contents; and PaddlePaddle 3 that of 2.6.
+FOR_GPUS := --no-emit-package onnxruntime --no-emit-package nvidia-dali-cuda110
+PADDLE_3 := --override envs/paddle3.txt
+
 # Needs uv (https://docs.astral.sh/uv/).
 lock:
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	    --no-header --no-annotate --quiet envs/cpu/requirements.in envs/cpu/checks.in \
-	    -o envs/cpu/requirements.txt
-	uv pip compile --python-version 3.10 --python-platform x86_64-manylinux_2_28 --generate-hashes \
-	    --no-emit-index-url --no-header --no-annotate --quiet \
+	$(COMPILE) $(ANYWHERE) envs/cpu/requirements.in envs/cpu/checks.in -o envs/cpu/requirements.txt
+	$(COMPILE) --python-version 3.10 --python-platform x86_64-manylinux_2_28 \
 	    envs/gpu/requirements.in -o envs/gpu/requirements.txt
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	    --no-header --no-annotate --quiet envs/docs/requirements.in -o envs/docs/requirements.txt
+	$(COMPILE) $(ANYWHERE) envs/docs/requirements.in -o envs/docs/requirements.txt
 	for kind in deploy-gpu deploy-gpu-cu13; do \
-	    uv pip compile --universal --python-version 3.11 \
-	        --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet \
-	        --no-emit-package onnxruntime --no-emit-package nvidia-dali-cuda110 \
-	        envs/$$kind/requirements.in -o envs/$$kind/requirements.txt || exit; \
+	    $(COMPILE) $(ANYWHERE) $(FOR_GPUS) envs/$$kind/requirements.in -o envs/$$kind/requirements.txt || exit; \
 	done
-	for kind in cpu-paddle3 train-gpu; do \
-	    uv pip compile --universal --python-version 3.11 --override envs/paddle3.txt \
-	        --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet \
-	        $$([ $$kind = cpu-paddle3 ] || echo --no-emit-package paddlepaddle \
-	        --no-emit-package onnxruntime --no-emit-package nvidia-dali-cuda110) \
-	        envs/$$kind/requirements.in -o envs/$$kind/requirements.txt || exit; \
-	done
+	$(COMPILE) $(ANYWHERE) $(PADDLE_3) envs/cpu-paddle3/requirements.in -o envs/cpu-paddle3/requirements.txt
+	$(COMPILE) $(ANYWHERE) $(PADDLE_3) $(FOR_GPUS) --no-emit-package paddlepaddle \
+	    envs/train-gpu/requirements.in -o envs/train-gpu/requirements.txt
 	python3 envs/conda.py cpu 3.11
 	python3 envs/conda.py gpu 3.10

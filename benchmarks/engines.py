@@ -30,7 +30,6 @@ from twofour.system.settings import Hardware
 
 import numpy as np
 
-INT8 = "int8"
 MODELS = ("dense", "sparse")
 
 
@@ -49,7 +48,7 @@ def main() -> None:
     network = architecture.resnet(config.validated({"model": {"width": options.width}}).model, 1000)
     for model, weights in _weights(network).items():
         _write_onnx(network, weights, options.size, work / model / artifacts.ONNX)
-        if INT8 in options.precision:
+        if backends.INT8 in options.precision:
             _quantise(work / model, options.size)
     reference = {model: _reference(work / model, options.size) for model in MODELS}
 

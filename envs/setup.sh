@@ -4,9 +4,6 @@
 python=$1 folder=$2 kind=$3
 requirements=envs/$kind/requirements.txt
 [ "$kind" != bench ] || requirements=envs/cpu/requirements.txt # and the benchmarks' peers
-# PaddlePaddle for GPUs with CUDA 12 is on its vendor's index only, which has no hash for us.
-paddle=paddlepaddle-gpu
-paddle_index=${PADDLE_INDEX:-https://www.paddlepaddle.org.cn/packages/stable/cu129/}
 size="1.5 GB"
 case $kind in deploy-gpu* | train-gpu) size="about 10 GB" ;; esac
 case $kind in
@@ -40,10 +37,11 @@ rm -rf "$folder"
 "$folder/bin/pip" install --quiet --disable-pip-version-check --require-hashes --no-deps -r "$requirements" ||
     fail "installation failed, see above; run the same command again when the cause is gone"
 if [ "$kind" = train-gpu ]; then
-    version=$(sed -n 's/^paddlepaddle==//p' envs/paddle3.txt)
-    "$folder/bin/pip" install --quiet --disable-pip-version-check --no-deps --index-url "$paddle_index" \
-        "$paddle==$version" ||
-        fail "$paddle $version could not be installed from $paddle_index, see above; name another index with PADDLE_INDEX"
+    # PaddlePaddle for GPUs with CUDA 12 is on its vendor's index only, which has no hash for us.
+    index=${PADDLE_INDEX:-https://www.paddlepaddle.org.cn/packages/stable/cu129/}
+    paddle=paddlepaddle-gpu==$(sed -n 's/^paddlepaddle==//p' envs/paddle3.txt)
+    "$folder/bin/pip" install --quiet --disable-pip-version-check --no-deps --index-url "$index" "$paddle" ||
+        fail "$paddle could not be installed from $index, see above; name another index with PADDLE_INDEX"
 fi
 # The package itself, as a link to this folder, so that changes of the code take effect at once.
 case $kind in docs | gpu) ;; # the GPU environment only runs programs, which find it beside them

@@ -22,7 +22,7 @@ from .data.batches import steps_per_epoch
 from .deploy import backends
 from .deploy.backends.tensorrt import TESTED_VERSIONS
 from .network import architecture, pieces, weights
-from .system import environments, hardware, libraries, memory, packages
+from .system import environments, fatbin, hardware, libraries, memory, packages
 from .system.errors import TwoFourError, telling
 from .system.progress import about
 from .train import estimate, footprint, precision, recipe
@@ -65,7 +65,7 @@ class Facts:
 
     python: tuple[int, int] = (3, 11)
     packages: dict[str, str] = field(default_factory=dict)
-    names: dict[str, str] = field(default_factory=dict)  # by which they are installed, if others
+    names: dict[str, str] = field(default_factory=dict)  # by which they are installed
     gpus: list[dict[str, str]] = field(default_factory=list)
     cpu: str = ""
     cores: int = 1
@@ -284,7 +284,7 @@ def _paddle(facts: Facts, settings: Config) -> Iterator[Finding]:
         else:
             yield Finding("PaddlePaddle", text)
         return
-    listed = ", ".join(f"{major}.{minor}" for major, minor in sorted(facts.paddle_code))
+    listed = fatbin.listed(facts.paddle_code)
     text = f"{version}, CUDA {facts.paddle_cuda}, code for {listed or 'no GPU'}"
     if facts.paddle_ptx:
         text += f" and PTX {max(facts.paddle_ptx)[0]}.{max(facts.paddle_ptx)[1]}"

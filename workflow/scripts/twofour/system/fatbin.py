@@ -41,6 +41,11 @@ def fits(code: set, ptx: set, capability: tuple[int, int]) -> bool:
     return same or any(version <= capability for version in ptx)
 
 
+def listed(code: set[tuple[int, int]]) -> str:
+    """Compute capabilities in words: 7.5, 8.0."""
+    return ", ".join(f"{major}.{minor}" for major, minor in sorted(code))
+
+
 def _entries(content: mmap.mmap) -> Iterator[tuple[int, int]]:
     for start, size in _sections(content, b".nv_fatbin"):
         at, end = start, start + size

@@ -183,10 +183,10 @@ def _why_not(found: list[dict[str, str]]) -> str:
     code, ptx = paddle_code()
     foreign = without_code(found, code, ptx)
     if foreign:
-        listed = ", ".join(f"{major}.{minor}" for major, minor in sorted(code))
+        name = foreign[0]["name"]
         return (
-            f"the installed PaddlePaddle has no code for {foreign[0]['name']}, only for {listed} "
-            f"({environments.advice(foreign[0]['name'], capability(foreign[0]))})"
+            f"the installed PaddlePaddle has no code for {name}, only for {fatbin.listed(code)} "
+            f"({environments.advice(name, capability(foreign[0]))})"
         )
     return ""
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
 from ...artifacts import ONNX
 from ...quantization import onnx_graph
 from ...system.hardware import Machine
@@ -55,8 +53,8 @@ def build(
     graph = onnx_graph.load(path)
     if precision == typed.FP16:
         path = typed.write(graph, path, out, precision)
-    images = np.zeros((1, *graph.image_shape), np.float32)
-    found = providers.proof(NAME, path, PROVIDER, _options(precision), images)
+    shape = (1, *graph.image_shape)
+    found = providers.proof(NAME, path, PROVIDER, _options(precision), shape)
     return {"version": onnxruntime.__version__, "files": [str(path)], "operators": found}
 
 

@@ -70,8 +70,8 @@ def build(
     for profile in batches:
         (out / profile.name).mkdir(parents=True)
         options = _options(out, precision, profile, graph)
-        images = np.zeros((profile.largest, *graph.image_shape), np.float32)
-        operators[profile.name] = providers.proof(NAME, path, PROVIDER, options, images)
+        shape = (profile.largest, *graph.image_shape)
+        operators[profile.name] = providers.proof(NAME, path, PROVIDER, options, shape)
     return {"version": onnxruntime.__version__, "files": [str(path)], "operators": operators}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import io
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 from ...quantization.onnx_graph import WEIGHTED
 from ...system import fatbin
 from ...system.errors import TwoFourError
-from ...system.files import scratch
+from ...system.files import read_json, scratch
 from ...system.hardware import Machine
 from .. import cuda
 from . import onnxruntime as ort
@@ -42,11 +41,10 @@ def require_code(backend: str, provider: str, machine: Machine) -> None:
     """
     code, ptx = fatbin.architectures(_library(provider))
     if not fatbin.fits(code, ptx, cuda.capability()):
-        listed = ", ".join(f"{major}.{minor}" for major, minor in sorted(code))
         raise TwoFourError(
             f"the {provider} of the installed onnxruntime-gpu has no code for the {machine.name}, "
-            f"only for compute capability {listed}; take {backend} out of deploy.backends, or "
-            "install another onnxruntime-gpu"
+            f"only for compute capability {fatbin.listed(code)}; take {backend} out of "
+            "deploy.backends, or install another onnxruntime-gpu"
         )
 
 
@@ -71,9 +69,9 @@ def session(backend: str, path: Path, provider: str, options: Options, **setting
 
 
 def proof(
-    backend: str, path: Path, provider: str, options: Options, images: np.ndarray
+    backend: str, path: Path, provider: str, options: Options, shape: tuple[int, ...]
 ) -> dict[str, int]:
-    """{provider: operators that it runs}, by ONNX Runtime's own profile of one batch.
+    """{provider: operators that it runs}, by ONNX Runtime's own profile of a batch of ``shape``.
 
     What a provider cannot compute goes to the CPU without a word; TwoFourError if that is one with
     weights. The few that only handle shapes belong there.
@@ -81,8 +79,8 @@ def proof(
     with scratch(path.parent) as folder:
         settings = {"enable_profiling": True, "profile_file_prefix": str(folder / "profile")}
         opened = session(backend, path, provider, options, **settings)
-        ort.predictor(opened)(images)
-        events = json.loads(Path(opened.end_profiling()).read_text(encoding="utf-8"))
+        ort.predictor(opened)(np.zeros(shape, np.float32))
+        events = read_json(Path(opened.end_profiling()))
     return placed(events, backend)
 
 

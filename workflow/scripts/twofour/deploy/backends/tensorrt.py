@@ -77,8 +77,8 @@ def build(
         old.unlink()
     cuda.require_fast(precision, machine)
     engines, facts = [], {}
-    path, quantised = _network(trt, model, out, precision)
-    source = path, path.read_bytes()
+    onnx, quantised = _network(trt, model, out, precision)
+    source = onnx, onnx.read_bytes()
     for profile in batches:
         told.lines.clear()
         plan, layers = _build_one(trt, told, builder, source, out, precision, profile, sparse)

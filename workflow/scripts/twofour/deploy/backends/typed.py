@@ -99,13 +99,11 @@ def _cast_computed(graph: Graph, exact: Collection[str], precision: str) -> None
     """Cast each computed tensor where an operator reads it in another type than it is made in."""
     from onnx import TensorProto, helper
 
-    lowered = {
-        graph.images: False
-    }  # {computed tensor of numbers that are no integers: whether it is of the type}
+    # {computed tensor of numbers that are no integers: whether it is of the type}
+    lowered = {graph.images: False}
     casts: dict[str, Any] = {}
 
-    def cast(name: str, low: bool) -> str:
-        new = f"{name}.{precision}" if low else name + _FP32
+    def add(name: str, new: str, low: bool) -> str:
         kind = _onnx_type(precision) if low else TensorProto.FLOAT
         casts.setdefault(new, helper.make_node("Cast", [name], [new], name=new, to=kind))
         return new
@@ -117,14 +115,13 @@ def _cast_computed(graph: Graph, exact: Collection[str], precision: str) -> None
         if node.op_type == DQ or (reads and node.op_type not in _TO_INTEGERS):
             lowered.update(dict.fromkeys(node.output, low))
         for index in turns:
-            node.input[index] = cast(node.input[index], low)
+            name = node.input[index]
+            node.input[index] = add(name, f"{name}.{precision}" if low else name + _FP32, low)
     for output in graph.proto.output:
         if lowered[output.name]:  # the network returns fp32 all the same
             inner = f"{output.name}.{precision}"
             graph.makers[output.name].output[0] = inner
-            widened = helper.make_node("Cast", [inner], [output.name], name=output.name)
-            widened.attribute.append(helper.make_attribute("to", TensorProto.FLOAT))
-            casts[output.name] = widened
+            add(inner, output.name, low=False)
     graph.set_nodes([*graph.proto.node, *casts.values()])
 
 
