@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from twofour.artifacts import CALIBRATION, ONNX, QUANTIZED
-from twofour.network import architecture
+from twofour.network import architecture, pieces
 from twofour.network.settings import Model
 from twofour.quantization import calibration, fold, forms, onnx_graph
 from twofour.sparse import prune
 from twofour.system import files
 
 import numpy as np
+import onnx
 
 SIZE = 32
 
@@ -25,10 +26,25 @@ def export(
     """
     from twofour.deploy import export as exporting
 
-    network = architecture.resnet(Model(name=name, width=width, blocks=blocks), 4)
-    weights = state(network, biased)
-    weights, _ = prune.prune(weights, sparse_layers(network), "mask_1d")
+    network, weights = _network(name, width, blocks, biased)
     exporting.export(network, weights, SIZE, folder)
+    return _quantised(folder)
+
+
+def write(folder: Path, name: str = "resnet50", width: float = 0.25, blocks=None) -> Path:
+    """As :func:`export`, but the ONNX files alone, without PaddlePaddle."""
+    network, weights = _network(name, width, blocks)
+    onnx.save(pieces.whole(network, weights, SIZE), str(folder / ONNX))
+    return _quantised(folder)
+
+
+def _network(name: str, width: float, blocks, biased: bool = True):
+    network = architecture.resnet(Model(name=name, width=width, blocks=blocks), 4)
+    weights, _ = prune.prune(state(network, biased), sparse_layers(network), "mask_1d")
+    return network, weights
+
+
+def _quantised(folder: Path) -> Path:
     limits, layers = calibration.calibrate(folder, lambda: [images(16)], "minmax", 100, 1)
     hash_ = files.sha256(folder / ONNX)
     calibration.write(

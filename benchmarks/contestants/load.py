@@ -60,17 +60,28 @@ def ours_gpu(paths, batch, threads):
             yield images
 
 
-def _loader(paths, batch, threads, **options):
+def dali_gpu(paths, batch, threads, decoder="gpu"):
+    """The pipeline for GPUs alone, without PaddlePaddle to take its batches."""
+    pipeline = _loader(paths, batch, threads, decoder, device="gpu")._pipeline
+    while True:
+        yield pipeline.run()
+
+
+def dali_gpu_cpu(paths, batch, threads):
+    """The same with JPEG files decoded on the CPU."""
+    return dali_gpu(paths, batch, threads, "cpu")
+
+
+def _loader(paths, batch, threads, decoder="gpu", **options):
     from twofour import config
     from twofour.data.loader import Loader, Pipeline
     from twofour.system import libraries
     from twofour.system.settings import Hardware
 
-    if options:
-        libraries.start(Hardware(device="gpu", threads=threads))
-    else:
-        libraries.prepare(Hardware(device="cpu", threads=threads))
-    data = config.validated({}).data
+    device = options.get("device", "cpu")
+    load = libraries.start if options.get("stay") else libraries.prepare
+    load(Hardware(device=device, threads=threads))
+    data = config.validated({"data": {"decoder": decoder}}).data
     options["layout"] = "HWC"  # as in training
     return Loader(paths, Pipeline(data, 3, batch, training=True, threads=threads, **options))
 

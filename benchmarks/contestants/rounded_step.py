@@ -19,7 +19,7 @@ def main() -> None:
     from twofour.train import precision
 
     machine = libraries.start(settings.hardware, training=True)
-    from twofour.network import graph, scope
+    from twofour.network import architecture, graph, scope
     from twofour.train import training_graph
     from twofour.train.plan import Plan
 
@@ -38,7 +38,7 @@ def main() -> None:
     rng = np.random.default_rng(0)
     images = rng.standard_normal((batch, size, size, 3)).astype("float32")
     feed = {
-        graph.IMAGES: images,
+        architecture.IMAGES: images,
         training_graph.LABELS: rng.integers(0, network.classes, batch),
     }
     program = training_graph.runnable(built.main, "cpu")

@@ -29,13 +29,13 @@ def loop(settings, network, data):
 def constant(settings, network, data):
     """The same program, fed one batch again and again, with nothing fetched."""
     state = start(settings, network, data)
-    from twofour.network import graph
+    from twofour.network import architecture
     from twofour.train import training_graph
 
     images, labels = _batch(settings, network)
     if state.plan.layout == "NHWC":
         images = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
-    feed = {graph.IMAGES: images, training_graph.LABELS: labels}
+    feed = {architecture.IMAGES: images, training_graph.LABELS: labels}
     update = state.update
 
     def epoch():

@@ -3,7 +3,7 @@
 import json
 import re
 
-from twofour.network import graph, scope
+from twofour.network import architecture, scope
 from twofour.system.errors import TwoFourError
 from twofour.train import checkpoint, metrics, training_graph
 
@@ -58,7 +58,7 @@ def test_graph_counts_the_steps_before_the_first_loss_that_is_nan():
     for step in range(5):
         if step == 3:
             images[1, 2, 3, 4] = np.nan
-        feed = {graph.IMAGES: images, training_graph.LABELS: np.array([0, 1, 0, 1])}
+        feed = {architecture.IMAGES: images, training_graph.LABELS: np.array([0, 1, 0, 1])}
         executor.run(built.main, feed=feed)
     found = scope.read([training_graph.LOSS_SUM, training_graph.FINITE_STEPS])
     assert found[training_graph.FINITE_STEPS][0] == 3

@@ -3,7 +3,7 @@
 from twofour.deploy import build, profiles
 from twofour.quantization import observe, onnx_graph
 from twofour.sparse import prune
-from twofour.system import hardware
+from twofour.system import hardware, power
 
 import numpy as np
 import onnx
@@ -58,7 +58,6 @@ def network(folder, sparse):
 
 @pytest.fixture
 def machine():
-    pytest.importorskip("tensorrt", reason="TensorRT's Python package is not installed")
     return hardware.Machine("gpu", hardware.gpus()[0]["name"], 1)
 
 
@@ -70,10 +69,12 @@ def images(count):
 def skip_if_lacking(name, precision):
     """Not every release and every installation has everything."""
     import onnxruntime
-    import tensorrt
 
     if name.startswith("onnxruntime") and onnxruntime.get_device() != "GPU":
         pytest.skip("this ONNX Runtime is for CPUs")
+    if "tensorrt" not in name:
+        return
+    tensorrt = pytest.importorskip("tensorrt", reason="there is no TensorRT")
     if precision == "bf16" and tensorrt.__version__.startswith("8"):
         pytest.skip("this TensorRT has no bf16")
     if name == "onnxruntime_tensorrt" and not tensorrt.__version__.startswith("10"):
@@ -98,6 +99,7 @@ def test_agrees_with_the_reference(tmp_path, machine, name, precision):
 
 
 def test_sparse_weights_are_eligible_and_dense_ones_are_not(tmp_path, machine):
+    skip_if_lacking("tensorrt_sparse", "fp16")
     batches = profiles.make([32], evaluation=32)
     counts = {}
     for sparse in (True, False):
@@ -111,8 +113,9 @@ def test_sparse_weights_are_eligible_and_dense_ones_are_not(tmp_path, machine):
 
 @pytest.fixture(scope="module")
 def rounded(tmp_path_factory):
-    """A ResNet of a quarter of the channels with 2:4 weights, exported, calibrated, quantised."""
-    return quantised.export(tmp_path_factory.mktemp("rounded"), blocks=[1, 1, 1, 1])
+    """A ResNet of a quarter of the channels with 2:4 weights, calibrated and quantised."""
+    skip_if_lacking("tensorrt", "int8")
+    return quantised.write(tmp_path_factory.mktemp("rounded"), blocks=[1, 1, 1, 1])
 
 
 @pytest.mark.parametrize("name", ["tensorrt", "tensorrt_sparse"])
@@ -137,9 +140,37 @@ def test_sparse_weights_are_eligible_behind_their_dequantisation(tmp_path, machi
     assert facts["picked_count"] is not None  # TensorRT may find the dense kernels faster
 
 
+def test_layers_are_timed(tmp_path, machine):
+    skip_if_lacking("tensorrt", "fp32")
+    network(tmp_path / "model", sparse=True)
+    batches = [profiles.Profile(8, 8)]
+    build.build("tensorrt", "fp32", tmp_path / "model", tmp_path / "b", machine, batches)
+    predict, _ = build.load(tmp_path / "model", tmp_path / "b", machine)
+    before = predict(images(8))
+    times = predict.layer_ms(images(8))
+    assert any(name.startswith("conv0") for name in times)
+    assert all(value >= 0 for value in times.values()) and sum(times.values()) > 0
+    np.testing.assert_array_equal(predict(images(8)), before)
+
+
+def test_energy_and_clocks_are_read(machine):
+    import time
+
+    pytest.importorskip("pynvml", reason="nvidia-ml-py is not installed")
+    meter = power.meter(machine)
+    if meter is None:
+        pytest.skip("NVML cannot be used")
+    before = meter.read()
+    time.sleep(3 * meter.interval)
+    after = meter.read()
+    assert after.clock > 0 and 0 < after.temperature < 120 and after.limit > 0
+    assert before.joules is None or after.joules > before.joules
+
+
 def test_engine_of_another_machine_is_built_again(tmp_path, machine, monkeypatch):
     from twofour.deploy.backends import tensorrt
 
+    skip_if_lacking("tensorrt", "fp32")
     network(tmp_path / "model", sparse=True)
     real = tensorrt.identity
     monkeypatch.setattr(tensorrt, "identity", lambda m: {**real(m), "gpu": "another"})

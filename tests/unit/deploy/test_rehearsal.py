@@ -37,7 +37,7 @@ def test_the_gpu_tests():
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_benchmark_of_dense_and_sparse_engines(tmp_path, version):
-    small = ("--size", 32, "--width", 0.125, "--steps", 2, "--batch-size", 1, 3)
+    small = ("--size", 32, "--width", 0.125, "--seconds", 0, "--batch-size", 1, 3)
     precisions = ("--precision", "fp16", "int8")
     out = tmp_path / "engines.json"
     program = ROOT / "benchmarks" / "engines.py"

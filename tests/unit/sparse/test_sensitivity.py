@@ -7,6 +7,7 @@ from twofour import config, stages
 from twofour.network import architecture, pieces
 from twofour.network.inference import Inference
 from twofour.network.settings import Model
+from twofour.quantization import observe, onnx_graph
 from twofour.sparse import choice, inputs, layers, prune, sensitivity
 from twofour.sparse.sensitivity import Notes, Result, Unit
 from twofour.system.errors import TwoFourError
@@ -47,6 +48,11 @@ def test_the_pieces_compute_the_network(network):
     assert names == list(built.weights)
     expected = Inference(built, SIZE, "cpu").load(state)(images)
     assert np.abs(softmax(chain(built, state, images)) - expected).max() < 1e-5
+    whole = onnx_graph.Graph(pieces.whole(built, state, SIZE))
+    run = observe.runner(whole, [architecture.PROBABILITIES], 1)
+    assert np.abs(run(images)[architecture.PROBABILITIES] - expected).max() < 1e-5
+    layers_of_it = [node.name for node in whole.proto.node if node.op_type in ("Conv", "MatMul")]
+    assert sorted(layers_of_it) == sorted(name.removesuffix(".weight") for name in names)
 
 
 def test_norms_are_those_of_what_each_layer_reads(network):

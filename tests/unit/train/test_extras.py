@@ -6,7 +6,7 @@ import signal
 from dataclasses import replace
 
 from twofour import config
-from twofour.network import graph, scope, weights
+from twofour.network import architecture, scope, weights
 from twofour.sparse import pattern
 from twofour.system.errors import TwoFourError
 from twofour.train import recipe, training_graph
@@ -32,7 +32,7 @@ def step_program(accumulation=1, layout="NCHW", **train_settings):
 def batch(seed=0, images=4):
     rng = np.random.default_rng(seed)
     pictures = rng.normal(size=(images, 3, 32, 32)).astype(np.float32)
-    return {graph.IMAGES: pictures, training_graph.LABELS: np.arange(images) % 2}
+    return {architecture.IMAGES: pictures, training_graph.LABELS: np.arange(images) % 2}
 
 
 def moved(network):
@@ -181,8 +181,8 @@ def test_both_layouts_compute_the_same(accumulation):
         for number, part in enumerate(parts):
             feed = batch(number, images=32)
             if layout == "NHWC":
-                turned = feed[graph.IMAGES].transpose(0, 2, 3, 1)
-                feed[graph.IMAGES] = np.ascontiguousarray(turned)
+                turned = feed[architecture.IMAGES].transpose(0, 2, 3, 1)
+                feed[architecture.IMAGES] = np.ascontiguousarray(turned)
             found = executor.run(part, feed=feed, fetch_list=[step.loss])
         moves = {name: weight - before[name] for name, weight in moved(network).items()}
         losses[case] = (float(found[0][0]), moves)

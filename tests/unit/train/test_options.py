@@ -9,7 +9,7 @@ from twofour.data import lists
 from twofour.data.lists import Split
 from twofour.data.loader import Loader, Pipeline
 from twofour.network import scope, weights
-from twofour.network.graph import IMAGES
+from twofour.network.architecture import IMAGES
 from twofour.sparse import pattern
 from twofour.system.errors import TwoFourError
 from twofour.train import balance, best, mixing, training_graph

@@ -11,8 +11,7 @@ import paddle
 from ..artifacts import ONNX, PADDLE_MODEL, PADDLE_WEIGHTS
 from ..data.settings import Data
 from ..network import exported, scope, weights
-from ..network.architecture import Architecture
-from ..network.graph import IMAGES, PROBABILITIES
+from ..network.architecture import IMAGES, PROBABILITIES, Architecture
 from ..network.inference import Inference
 from ..system.errors import TwoFourError
 from ..system.files import atomic, scratch

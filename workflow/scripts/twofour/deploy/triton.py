@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..network.graph import IMAGES, PROBABILITIES
+from ..network.architecture import IMAGES, PROBABILITIES
 from .with_images import CLASSES, PIXELS, TOP, TOP_K
 
 LABELS = "labels.txt"

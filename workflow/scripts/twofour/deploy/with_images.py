@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper, version_converter
 
-from ..network.graph import IMAGES, PROBABILITIES
+from ..network.architecture import IMAGES, PROBABILITIES
 
 OPSET = 18  # of Resize with antialias
 PIXELS = "pixels"  # the input

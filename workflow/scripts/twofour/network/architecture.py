@@ -38,6 +38,7 @@ RESNETS = {
 STAGE_CHANNELS = (64, 128, 256, 512)
 EXPANSION = 4  # output channels of a bottleneck over the channels of its 3×3 convolution
 
+IMAGES, PROBABILITIES = "images", "probabilities"  # names of the network's input and output
 STEM = "stem.conv.weight"
 CLASSIFIER, CLASSIFIER_BIAS = "classifier.weight", "classifier.bias"
 NORM_PARTS = ("weight", "bias", "mean", "variance")  # of a batch norm; the last two are statistics

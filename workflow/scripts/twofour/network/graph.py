@@ -31,7 +31,6 @@ from .architecture import (
 )
 
 NORM_MOMENTUM = 0.9  # of the running statistics
-IMAGES, PROBABILITIES = "images", "probabilities"  # names of the network's input and output
 _ONEDNN_OPS = {"conv2d", "conv2d_grad", "pool2d"}
 
 

@@ -9,8 +9,7 @@ import paddle
 from paddle.nn import functional
 
 from . import graph, scope, weights
-from .architecture import Architecture
-from .graph import IMAGES
+from .architecture import IMAGES, Architecture
 
 
 class Inference:

@@ -2,7 +2,7 @@
 
 Each piece is an ONNX graph that ONNX Runtime computes on the CPU, with batch norm folded into its
 weights. Where one weight changes, only its piece is made anew, and what comes before it need not be
-computed again.
+computed again. :func:`whole` makes one graph of them, without PaddlePaddle.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from . import architecture
 from .architecture import (
     CLASSIFIER,
     CLASSIFIER_BIAS,
+    IMAGES,
     NORM_EPSILON,
     NORM_PARTS,
+    PROBABILITIES,
     Architecture,
     Block,
     Conv,
@@ -117,42 +119,68 @@ def runner(piece: Piece, state: State, threads: int, squares: bool = False):
     return run
 
 
+def whole(network: Architecture, state: State, size: int) -> Any:
+    """The ONNX model of ``network``: images [N, C, size, size] to probabilities [N, classes].
+
+    As it is deployed: batch norm folded, layers named as their weights, input and output as in an
+    exported model.
+    """
+    from onnx import TensorProto, helper
+
+    graph, x = _Graph(state), IMAGES
+    for piece in split(network):
+        x = _add(graph, piece, x)
+    graph.add("Softmax", [x], PROBABILITIES, axis=1)
+    value = helper.make_tensor_value_info
+    shape = ["N", network.input_channels, size, size]
+    images = value(IMAGES, TensorProto.FLOAT, shape)
+    result = value(PROBABILITIES, TensorProto.FLOAT, ["N", network.classes])
+    return _made(graph, network.name, images, [result])
+
+
 def _model(piece: Piece, state: State, squares: bool):
     from onnx import TensorProto, helper
 
     graph = _Graph(state)
-    if piece.conv:
-        graph.add("MaxPool", [graph.conv(piece.conv, _IN, relu=True)], _OUT, **_window(3, 2))
-    elif piece.block:
-        _add_block(graph, piece.block)
-    else:
-        pooled = graph.add("Flatten", [graph.add("GlobalAveragePool", [_IN])], axis=1)
-        graph.reads[CLASSIFIER] = pooled
-        weights = [graph.constant(name, state[name]) for name in (CLASSIFIER, CLASSIFIER_BIAS)]
-        graph.add("Gemm", [pooled, *weights], _OUT)
+    _add(graph, piece, _IN, _OUT)
     outputs = [_OUT]
     if squares:
         for name in piece.weights:
             axes = [0] if name == CLASSIFIER else [0, 2, 3]
             outputs.append(graph.add("ReduceSumSquare", [graph.reads[name]], axes=axes, keepdims=0))
-    made = helper.make_graph(
-        graph.nodes,
-        piece.name,
-        [helper.make_tensor_value_info(_IN, TensorProto.FLOAT, ["n", "c", "h", "w"])],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
-        graph.constants,
-    )
+    value = helper.make_tensor_value_info
+    images = value(_IN, TensorProto.FLOAT, ["n", "c", "h", "w"])
+    return _made(graph, piece.name, images, [value(n, TensorProto.FLOAT, None) for n in outputs])
+
+
+def _made(graph: _Graph, name: str, images: Any, outputs: list[Any]):
+    from onnx import helper
+
+    made = helper.make_graph(graph.nodes, name, [images], outputs, graph.constants)
     opset = [helper.make_opsetid("", OPSET)]
     return helper.make_model(made, opset_imports=opset, ir_version=IR_VERSION)
 
 
-def _add_block(graph: _Graph, block: Block) -> None:
-    y = _IN
+def _add(graph: _Graph, piece: Piece, x: str, output: str = "") -> str:
+    """Add the nodes of ``piece``, which reads ``x``; the name of what it computes."""
+    if piece.conv:
+        y = graph.conv(piece.conv, x, relu=True)
+        return graph.add("MaxPool", [y], output, **_window(3, 2))
+    if piece.block:
+        return _add_block(graph, piece.block, x, output)
+    pooled = graph.add("Flatten", [graph.add("GlobalAveragePool", [x])], axis=1)
+    graph.reads[CLASSIFIER] = pooled
+    weight, bias = (graph.constant(n, graph.state[n]) for n in (CLASSIFIER, CLASSIFIER_BIAS))
+    return graph.add("Add", [graph.add("MatMul", [pooled, weight], name=piece.name), bias], output)
+
+
+def _add_block(graph: _Graph, block: Block, x: str, output: str) -> str:
+    y = x
     for conv in block.convs[:-1]:
         y = graph.conv(conv, y, relu=True)
     y = graph.conv(block.convs[-1], y)
-    beside = graph.conv(block.shortcut, _IN) if block.shortcut else _IN
-    graph.add("Relu", [graph.add("Add", [y, beside])], _OUT)
+    beside = graph.conv(block.shortcut, x) if block.shortcut else x
+    return graph.add("Relu", [graph.add("Add", [y, beside])], output)
 
 
 class _Graph:
@@ -185,7 +213,7 @@ class _Graph:
         weight = self.constant(conv.weight, self.state[conv.weight] * factor[:, None, None, None])
         bias = self.constant(f"{conv.name}.bias", (shift - mean * factor).astype(np.float32))
         window = _window(conv.kernel, conv.stride)
-        y = self.add("Conv", [x, weight, bias], **window)
+        y = self.add("Conv", [x, weight, bias], name=conv.name, **window)
         return self.add("Relu", [y]) if relu else y
 
 

@@ -16,8 +16,7 @@ import paddle
 from paddle.nn import functional
 
 from ..network import graph
-from ..network.architecture import CLASSIFIER, CLASSIFIER_BIAS, NORM_PARTS, Architecture
-from ..network.graph import IMAGES
+from ..network.architecture import CLASSIFIER, CLASSIFIER_BIAS, IMAGES, NORM_PARTS, Architecture
 from ..quantization import fake
 from ..sparse import asp
 from ..system import libraries, paddle_versions

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import paddle
 
-from ..network.graph import IMAGES
+from ..network.architecture import IMAGES
 from ..system import libraries
 from . import mixing, recipe, training_graph
 from .plan import Plan
