@@ -78,9 +78,10 @@ def _loader(paths, batch, threads, decoder="gpu", **options):
     from twofour.system import libraries
     from twofour.system.settings import Hardware
 
-    device = options.get("device", "cpu")
-    load = libraries.start if options.get("stay") else libraries.prepare
-    load(Hardware(device=device, threads=threads))
+    if options.get("stay"):
+        libraries.start(Hardware(device="gpu", threads=threads))
+    else:  # DALI alone, also where PaddlePaddle cannot use the GPU
+        libraries.prepare(Hardware(device="cpu", threads=threads))
     data = config.validated({"data": {"decoder": decoder}}).data
     options["layout"] = "HWC"  # as in training
     return Loader(paths, Pipeline(data, 3, batch, training=True, threads=threads, **options))

@@ -268,6 +268,15 @@ def test_corrupt_onnx_is_one_sentence(name, exported, tmp_path):
         build.build(name, "fp32", exported, tmp_path / "built", machine)
 
 
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_batch_that_fails_is_one_sentence(name, exported, tmp_path):
+    """As on a GPU whose memory does not suffice."""
+    machine = hardware.Machine("cpu", "some CPU", 1)
+    predict = backends.module(name).load(exported, tmp_path, "fp32", machine)
+    with pytest.raises(TwoFourError, match=f"{name} could not run a batch of 2 images: "):
+        predict(np.zeros((2, 5), np.float32))
+
+
 def test_openvino_agrees_with_onnxruntime_at_changing_batch_sizes(exported, tmp_path):
     machine = hardware.Machine("cpu", "some CPU", 1)
     shape = _shape(exported)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from ...artifacts import INT8
+from ...system.errors import TwoFourError
 
 
 @dataclass(frozen=True)
@@ -72,3 +74,14 @@ class Predictor(Protocol):
 
 # What the notes of backends without sparse kernels say.
 DENSE_NOTE = "dense kernels: this backend has none that skip the zeros of 2:4 weights"
+
+
+@contextlib.contextmanager
+def running(backend: str, images: np.ndarray) -> Iterator[None]:
+    """Whatever its library raises while it computes a batch is a TwoFourError, as out of memory."""
+    try:
+        yield
+    except Exception as error:
+        raise TwoFourError(
+            f"{backend} could not run a batch of {len(images)} images: {error}"
+        ) from error

@@ -15,7 +15,7 @@ from ...system.files import scratch
 from ...system.hardware import Machine
 from ..profiles import Profile
 from . import integers
-from .interface import DENSE_NOTE, INT8, About, Predictor
+from .interface import DENSE_NOTE, INT8, About, Predictor, running
 
 CPU = "CPUExecutionProvider"
 ABOUT = About(
@@ -88,7 +88,8 @@ def predictor(opened: Any) -> Predictor:
     name = opened.get_inputs()[0].name
 
     def predict(images: np.ndarray) -> np.ndarray:
-        return opened.run(None, {name: images})[0]
+        with running("onnxruntime", images):
+            return opened.run(None, {name: images})[0]
 
     return predict
 

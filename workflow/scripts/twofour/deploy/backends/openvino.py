@@ -14,7 +14,7 @@ from ...system.errors import TwoFourError
 from ...system.hardware import Machine, cpu_name
 from ..profiles import Profile
 from . import integers
-from .interface import DENSE_NOTE, INT8, About, Predictor
+from .interface import DENSE_NOTE, INT8, About, Predictor, running
 
 ABOUT = About(
     precisions={"cpu": ("fp32", "bf16", INT8)},
@@ -87,11 +87,12 @@ def load(model: Path, out: Path, precision: str, machine: Machine) -> Predictor:
     compiled: dict[int, Any] = {}  # by batch size
 
     def predict(images: np.ndarray) -> np.ndarray:
-        if len(images) not in compiled:
-            compiled.clear()
-            compiled[len(images)] = _compile(network, images.shape, precision, machine)
-        (request,) = compiled.values()
-        return request(np.ascontiguousarray(images, np.float32))[0]
+        with running("openvino", images):
+            if len(images) not in compiled:
+                compiled.clear()
+                compiled[len(images)] = _compile(network, images.shape, precision, machine)
+            (request,) = compiled.values()
+            return request(np.ascontiguousarray(images, np.float32))[0]
 
     return predict
 
