@@ -21,7 +21,7 @@ except ImportError as error:
         f"the package twofour is not installed in Snakemake's environment ({error}); "
         "run make .venv/.installed, or pip install on this repository"
     )
-from twofour.data import imagenet, tree
+from twofour.data import imagenet, shards, tree
 from twofour.deploy import backends
 from twofour.models import DENSE, PRUNED, SPARSE
 from twofour.network import architecture, pieces

@@ -20,6 +20,8 @@ else:
         tree.require_apart(IMAGES, [".", RESULTS])
         if SOURCE == "folder":
             IMAGES_STATE = tree.state(IMAGES)
+        elif SOURCE == "shards":
+            IMAGES_STATE = shards.state(IMAGES)
         else:  # by its archives if they are present: a million files take long to look at
             IMAGES_STATE = imagenet.state(IMAGES) or tree.names(IMAGES)
     except TwoFourError as error:

@@ -9,13 +9,13 @@ from twofour.system import cli, files
 
 def main(options) -> None:
     from twofour import config, stages
-    from twofour.data import tree
+    from twofour.data import sources
     from twofour.network import architecture, pieces
     from twofour.system import libraries, progress
     from twofour.train import estimate, footprint, precision
 
     settings = stages.load(options.config, "measure_training")
-    images, val_images, classes = tree.count(settings.data)
+    images, val_images, classes = sources.count(settings.data)
     machine = libraries.start(settings.hardware, training=True)
     from twofour.train import rehearsal  # which loads PaddlePaddle
 

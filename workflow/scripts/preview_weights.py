@@ -16,12 +16,12 @@ from twofour.system import cli, files
 
 def main(options) -> None:
     from twofour import stages
-    from twofour.data import tree
+    from twofour.data import sources
     from twofour.network import architecture, stand_in, weights
     from twofour.sparse import layers, masks, prune
 
     settings = stages.load(options.config, "preview_weights")
-    _, _, classes = tree.count(settings.data)
+    _, _, classes = sources.count(settings.data)
     out = Path(options.out)
     network = architecture.resnet(settings.model, classes)
     state = stand_in.random_state(network)

@@ -32,6 +32,7 @@ def test_what_decides_the_bits_of_a_training():
         *("network.architecture", "network.graph", "network.inference", "network.scope"),
         *("network.foreign", "network.foreign.formats", "network.foreign.names"),
         *("network.weights", "data.lists", "data.loader", "data.decoder", "data.batches"),
+        *("data.readers", "data.members"),
         *("sparse.asp", "sparse.pattern", "sparse.masks", "sparse.layers"),
         *("system.libraries", "system.patterns"),
     }

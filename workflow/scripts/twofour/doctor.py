@@ -17,7 +17,7 @@ from pathlib import Path
 
 from . import models
 from .config import Config, rivals
-from .data import tree
+from .data import sources
 from .data.batches import steps_per_epoch
 from .deploy import backends
 from .deploy.backends.tensorrt import TESTED_VERSIONS
@@ -150,7 +150,7 @@ def rehearse(settings: Config) -> Finding:
     """About how long the whole run takes, from a few steps that are really computed."""
     train = settings.train
     try:
-        images, val_images, classes = tree.count(settings.data)
+        images, val_images, classes = sources.count(settings.data)
         machine = libraries.start(settings.hardware, training=True)
         processes = machine.all_processes
         steps_per_epoch(images, train.batch_size, processes * train.accumulation)

@@ -22,7 +22,7 @@ AUGMENTATION = tuple(
     f"data.{key}"
     for key in (
         *("crop_area", "crop_ratio", "flip", "train_size"),
-        *("augment", "augment_operations", "augment_magnitude"),
+        *("augment", "augment_operations", "augment_magnitude", "shuffle_buffer"),
     )
 )
 LOADING = tuple(f"data.{key}" for key in ("decoder", "decoder_load", "prefetch"))

@@ -6,7 +6,6 @@ import collections
 import csv
 import hashlib
 import io
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import cast
@@ -27,10 +26,10 @@ from ..system import pool, progress
 from ..system.cli import log
 from ..system.errors import TwoFourError
 from ..system.files import atomic, sha256, write_json, write_text
-from . import decoding, findings, images, records
+from . import decoding, findings, formats, images, members, records, shards, sources
 from .settings import Data
 from .split import split_validation
-from .tree import SPLITS, Entry, nested, require_apart, scan, shown
+from .tree import SPLITS, Entry, nested, require_apart, shown
 
 LISTS = {"train": TRAIN_LIST, "val": VAL_LIST}
 SHOWN = 10  # classes whose counts are logged
@@ -43,20 +42,20 @@ def check(entries: list[Entry], workers: int, folder: Path) -> list[images.Verdi
     Files are decoded, except those unchanged since an earlier check, whose verdicts are in
     ``folder``. What a check has found is kept there even if it is killed.
     """
-    code = sha256(images.__file__) + sha256(decoding.__file__)
+    code = "".join(sha256(m.__file__ or "") for m in (images, formats, decoding, members))
     with records.open_records(folder, code) as known:
         times = {}
         verdicts: list[images.Verdict | None] = []
         for entry in entries:
             try:
-                found = os.stat(entry.path)
+                size, changed = members.look(entry.path)
             except OSError:
                 verdicts.append(None)
                 continue
-            verdict = known.find(entry.path, found.st_size, found.st_mtime_ns)
+            verdict = known.find(entry.path, size, changed)
             verdicts.append(verdict)
             if verdict is None:
-                times[entry.path] = found.st_mtime_ns
+                times[entry.path] = changed
         pending = [i for i, verdict in enumerate(verdicts) if verdict is None]
         if len(pending) < len(entries):
             log.info(
@@ -95,14 +94,15 @@ def prepare(
 ) -> dict:
     """The whole dataset stage: scan, check, split, and write the artifacts into ``out``.
 
-    ``data`` is the config's section; for ``flat_val`` see :func:`scan`; ``words`` are readable
-    names of the classes, which classes.txt then has beside their own; ``origin`` identifies what
-    the dataset is made of. Returns what dataset.json holds. If the stage fails because of rejected
-    files, they are listed in refused.csv, which is not an output: Snakemake deletes the outputs of
-    a failed job.
+    ``data`` is the config's section; for ``flat_val`` see :func:`.tree.scan`; ``words`` are
+    readable names of the classes, which classes.txt then has beside their own; ``origin``
+    identifies what the dataset is made of. Returns what dataset.json holds. If the stage fails
+    because of rejected files, they are listed in refused.csv, which is not an output: Snakemake
+    deletes the outputs of a failed job.
     """
     require_apart(root, [out])
-    entries = scan(root, flat_val)
+    entries, named = sources.entries(data, root, workers, flat_val)
+    words = {**named, **(words or {})}
     verdicts = check(entries, workers, Path(out))
     rejected = [(shown(e.path), v.reason) for e, v in zip(entries, verdicts) if v.reason]
     table = _csv([("path", "reason"), *rejected])
@@ -120,18 +120,19 @@ def prepare(
 
     classes = sorted({e.label for e in kept})
     labels = {name: index for index, name in enumerate(classes)}
-    summary = _summary(root, kept, good, classes, len(rejected), apply)
-    ordered = sorted(kept, key=_order)
+    in_tars = data.source == "shards"  # which are read as they are
+    summary = _summary(root, kept, good, classes, len(rejected), apply, in_tars)
+    ordered = sorted(kept, key=(lambda e: members.order(e.path)) if in_tars else _order)
     listed = {split: [e for e in ordered if e.split == split] for split in SPLITS}
-    for split, members in listed.items():
-        lines = [f"{e.path} {labels[e.label]}\n" for e in members]
+    for split, listing in listed.items():
+        lines = [f"{e.path} {labels[e.label]}\n" for e in listing]
         write_text(Path(out) / LISTS[split], "".join(lines))
     write_digests(Path(out) / DIGESTS, listed, good)
     turned = _orientations(listed, good if apply else {})
     content = {"content_hash": summary["content_hash"], "orientations": turned}
     write_json(Path(out) / CONTENT, content)
-    named = [f"{c} {' '.join(words[c].split())}" if words and c in words else c for c in classes]
-    write_text(Path(out) / CLASSES, "".join(f"{name}\n" for name in named))
+    called = [f"{c} {' '.join(words[c].split())}" if c in words else c for c in classes]
+    write_text(Path(out) / CLASSES, "".join(f"{name}\n" for name in called))
     summary = {**summary, "origin": origin}
     write_json(Path(out) / DATASET, summary)
     return summary
@@ -142,9 +143,9 @@ def write_digests(
 ) -> None:
     """Write the digest of each image's pixels, [n, 16] uint8 for each split, as the lists go."""
     arrays = {}
-    for split, members in listed.items():
-        joined = b"".join(verdicts[e.path].digest for e in members)
-        arrays[split] = np.frombuffer(joined, dtype=np.uint8).reshape(len(members), 16)
+    for split, listing in listed.items():
+        joined = b"".join(verdicts[e.path].digest for e in listing)
+        arrays[split] = np.frombuffer(joined, dtype=np.uint8).reshape(len(listing), 16)
     with atomic(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
@@ -154,9 +155,9 @@ def _orientations(
 ) -> dict[str, dict[str, int]]:
     """For each split the position of each image to be turned, and its EXIF orientation."""
     result: dict[str, dict[str, int]] = {}
-    for split, members in listed.items():
+    for split, listing in listed.items():
         found = (
-            verdicts[e.path].orientation if e.path in verdicts else images.UPRIGHT for e in members
+            verdicts[e.path].orientation if e.path in verdicts else images.UPRIGHT for e in listing
         )
         result[split] = {str(i): n for i, n in enumerate(found) if n != images.UPRIGHT}
     return result
@@ -207,8 +208,8 @@ def _counts(per_class: dict[str, dict[str, int]]) -> list[str]:
     return lines
 
 
-def _order(entry: Entry) -> tuple[str, str]:
-    return entry.label, entry.path
+def _order(entry: Entry) -> tuple[str, str, int]:
+    return entry.label, *members.order(entry.path)
 
 
 def _refuse_too_many(rejected: list, total: int, limit: float, out: str) -> None:
@@ -238,6 +239,7 @@ def _summary(
     classes: list[str],
     rejected: int,
     apply: bool,
+    in_tars: bool,
 ) -> dict:
     content = hashlib.sha256()
     first: dict[str, dict[bytes, str]] = {split: {} for split in SPLITS}
@@ -266,7 +268,8 @@ def _summary(
         "classes": len(classes),
         "images": {split: sum(counts[split, c] for c in classes) for split in SPLITS},
         "per_class": {c: {split: counts[split, c] for split in SPLITS} for c in classes},
-        "nested": nested(kept)[:NAMED],
+        "nested": [] if in_tars else nested(kept)[:NAMED],
+        "unmixed": in_tars and not shards.mixed(kept),
         "rejected": rejected,
         "bytes": sum(v.size for v in infos),
         "width": {"min": min(widths), "median": float(np.median(widths)), "max": max(widths)},

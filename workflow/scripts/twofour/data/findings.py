@@ -14,6 +14,11 @@ def warnings(summary: dict[str, Any]) -> list[str]:
             f"the classes are {', '.join(classes)}; if they should be {', '.join(inner)} …, one "
             "level deeper, bring these folders together in one"
         )
+    if summary["unmixed"]:
+        found.append(
+            "most tar files hold images of one class alone; training shuffles among neighbours in "
+            "the tar files, so pack them anew in random order"
+        )
     leaks = summary["leaks"]
     if leaks["count"]:
         pair = leaks["pairs"][0]

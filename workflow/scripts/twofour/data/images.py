@@ -5,27 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from . import decoding
+from . import decoding, members
+from .formats import EXTENSIONS, KNOWN_EXTENSIONS
 
-# What DALI's decoders read, and the extensions that belong to each format (Pillow's names).
-EXTENSIONS = {
-    "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"},
-    "MPO": {".jpg", ".jpeg", ".mpo"},  # several JPEGs in one file, as phones write them
-    "PNG": {".png"},
-    "BMP": {".bmp"},
-    "WEBP": {".webp"},
-    "TIFF": {".tif", ".tiff"},
-    "PPM": {".ppm", ".pgm", ".pbm", ".pnm"},
-    "JPEG2000": {".jp2"},
-}
 READERS = [name for name in EXTENSIONS if name != "MPO"]  # Pillow's JPEG reader detects MPO
-KNOWN_EXTENSIONS = frozenset().union(*EXTENSIONS.values())
 _ORIENTATION = 0x0112  # EXIF tag
 UPRIGHT = 1  # its value for an image that needs no turning
 MAX_PIXELS = 200_000_000  # above this a file is a decompression bomb rather than a picture
@@ -56,7 +44,7 @@ def inspect(path: str, thorough: bool = False) -> Verdict:
     What is not a plain JPEG file is decoded by DALI as well; with ``thorough``, these are, too.
     """
     try:
-        size = os.stat(path).st_size
+        size, _ = members.look(path)
     except OSError as error:
         return Verdict(f"cannot be read: {error.strerror}")
     if size == 0:
@@ -69,17 +57,17 @@ def inspect(path: str, thorough: bool = False) -> Verdict:
         return Verdict("file name is not valid UTF-8", size)
     extension = os.path.splitext(path)[1].lower()  # noqa: PTH122 (Path is slow)
     try:
-        with open(path, "rb") as file:  # noqa: PTH123
+        with members.opened(path) as file, warnings.catch_warnings():
             head = file.read(_HEAD)
-        if kind := decoding.foreign(head):
-            return Verdict(f"{kind}, which DALI cannot decode: {decoding.CONVERT}", size)
-        if extension not in KNOWN_EXTENSIONS:
-            return Verdict(f"not an image: extension {extension or 'missing'}", size)
-        with warnings.catch_warnings():
+            if kind := decoding.foreign(head):
+                return Verdict(f"{kind}, which DALI cannot decode: {decoding.CONVERT}", size)
+            if extension not in KNOWN_EXTENSIONS:
+                return Verdict(f"not an image: extension {extension or 'missing'}", size)
             warnings.simplefilter("ignore")  # Pillow warns of harmless metadata
-            with Image.open(path, formats=READERS) as image:
+            file.seek(0)
+            with Image.open(file, formats=READERS) as image:
                 check = thorough or not decoding.is_plain_jpeg(head)
-                return _judge(image, path, extension, size, check)
+                return _judge(image, file, extension, size, check)
     except OSError as error:
         if error.errno is not None:
             return Verdict(f"cannot be read: {error.strerror}", size)
@@ -89,7 +77,7 @@ def inspect(path: str, thorough: bool = False) -> Verdict:
         return Verdict(f"cannot be decoded: {type(error).__name__}: {error}", size)
 
 
-def _judge(image: Image.Image, path: str, extension: str, size: int, check: bool) -> Verdict:
+def _judge(image: Image.Image, file: BinaryIO, extension: str, size: int, check: bool) -> Verdict:
     kind = str(image.format)
     if image.width * image.height > MAX_PIXELS:
         return Verdict(f"too large: {image.width}×{image.height} pixels", size)
@@ -100,7 +88,8 @@ def _judge(image: Image.Image, path: str, extension: str, size: int, check: bool
         views = [np.asarray(pixels)]
         if orientation != UPRIGHT:
             views.append(np.asarray(ImageOps.exif_transpose(pixels)))
-        if reason := decoding.failure(Path(path).read_bytes(), *views):
+        file.seek(0)
+        if reason := decoding.failure(file.read(), *views):
             return Verdict(reason, size)
     digest = hashlib.blake2b(repr(pixels.size).encode(), digest_size=16)
     digest.update(native)

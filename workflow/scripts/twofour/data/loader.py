@@ -1,8 +1,8 @@
 """Images from JPEG files to normalised batches, by NVIDIA DALI.
 
 The same pipelines run on the CPU and on a GPU; only the device of the operators differs. The
-reader gives each image's position in the file list instead of its label. The position shows that
-every image was seen exactly once, and the label is looked up from it.
+reader (:mod:`.readers`) tells each image's position in the file list instead of its label. The
+position shows that every image was seen exactly once, and the label is looked up from it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ from nvidia.dali import fn, pipeline_def, types
 
 from ..system.errors import TwoFourError
 from ..system.hardware import Machine
-from . import decoder
+from . import decoder, members, readers
 from .batches import steps_per_epoch
 from .culprit import first_line, unreadable
 from .lists import Split
+from .readers import Source, to_numpy
 from .settings import Data
 
-READER = "reader"
-_ORIENTATIONS = 8  # a label of the reader is position × 8 + EXIF orientation - 1
 _SHARD_SEEDS = 1_000_003
 _GPU_THREADS = 8  # so that what the decoder allocates stays small beside a GPU's memory
 
@@ -75,6 +74,7 @@ class Loader:
         orientations: np.ndarray | None = None,
     ) -> None:
         self._paths = paths
+        in_tars = members.parse(paths[0]) is not None if paths else False
         self.images = len(paths)
         self.batch_size = pipeline.batch_size
         on_gpu = pipeline.device == "gpu"
@@ -87,19 +87,17 @@ class Loader:
         else:
             self.steps = batches = math.ceil(self.images / self.batch_size)
         self._to_skip = batches - self.steps
-        order = np.arange(self.images)
-        if pipeline.training:
-            # DALI shuffles with a seed of its own; our seed acts through the initial permutation.
-            order = np.random.default_rng(pipeline.seed).permutation(self.images)
         if orientations is None:
             orientations = np.ones(self.images, np.uint8)
+        reader = readers.in_tars if in_tars else readers.in_files
+        # DALI shuffles with a seed of its own; ours acts through the order that it begins with.
+        seed = pipeline.seed if pipeline.training else None
+        source = reader(paths, orientations, seed)
         # Operations that differ from image to image need conditions, which DALI must be asked for.
         augmented = pipeline.training and pipeline.data.augment != "none"
         operators = _augmented_operators if augmented else _operators
         self._pipeline = operators(
-            [paths[i] for i in order.tolist()],
-            (order * _ORIENTATIONS + orientations[order] - 1).tolist(),
-            bool((orientations != 1).any()),
+            source,
             pipeline,
             batch_size=self.batch_size,
             num_threads=min(pipeline.threads, _GPU_THREADS) if on_gpu else pipeline.threads,
@@ -114,6 +112,9 @@ class Loader:
             self._pipeline.build()
         except RuntimeError as error:
             raise TwoFourError(f"the images cannot be read: {first_line(error)}") from error
+        finally:
+            source.close()
+        self._positions = source.positions
 
     def epoch(self, start: int = 0) -> Iterator[tuple]:
         """The batches of an epoch from step ``start`` on, at which the loader's state must be.
@@ -135,13 +136,13 @@ class Loader:
 
     def _run(self, count: int) -> tuple:
         try:
-            images, positions = self._pipeline.run()
+            images, told = self._pipeline.run()
         except RuntimeError as error:
             raise TwoFourError(unreadable(self._paths, error)) from error
-        positions = _to_numpy(positions).astype(np.int64).ravel()[:count]
+        positions = self._positions(told, count)
         if self._stay and count == self.batch_size:
             return _on_gpu(images, self._gpu), positions
-        return _to_numpy(images)[:count], positions
+        return to_numpy(images)[:count], positions
 
 
 def for_evaluation(
@@ -160,25 +161,22 @@ def for_evaluation(
 
 
 @pipeline_def(enable_conditionals=True)
-def _augmented_operators(paths: list[str], labels: list[int], turn: bool, pipeline: Pipeline):
-    return _graph(paths, labels, turn, pipeline)
+def _augmented_operators(source: Source, pipeline: Pipeline):
+    return _graph(source, pipeline)
 
 
 @pipeline_def
-def _operators(paths: list[str], labels: list[int], turn: bool, pipeline: Pipeline):
-    return _graph(paths, labels, turn, pipeline)
+def _operators(source: Source, pipeline: Pipeline):
+    return _graph(source, pipeline)
 
 
-def _graph(paths: list[str], labels: list[int], turn: bool, pipeline: Pipeline):
+def _graph(source: Source, pipeline: Pipeline):
     data, device = pipeline.data, pipeline.device
-    encoded, label = fn.readers.file(
-        name=READER,
-        files=paths,
-        labels=labels,
-        shuffle_after_epoch=pipeline.training,
+    encoded, orientation, told = source.read(
+        shuffle=pipeline.training,
+        buffer=lambda: data.shuffle_buffer,
         pad_last_batch=True,  # every epoch starts afresh, so that it holds each image once
         read_ahead=True,
-        dont_use_mmap=True,  # a sixth faster for small files, and no SIGBUS where one shrinks
         shard_id=pipeline.shard,
         num_shards=pipeline.shards,
     )
@@ -206,9 +204,8 @@ def _graph(paths: list[str], labels: list[int], turn: bool, pipeline: Pipeline):
             images, resize_shorter=data.resize, interp_type=types.INTERP_LINEAR, antialias=True
         )
         mirror = 0
-    position = label // _ORIENTATIONS
-    if turn:
-        images = _turned(images, (label - position * _ORIENTATIONS)[0], size)
+    if orientation is not None:
+        images = _turned(images, orientation, size)
     images = fn.crop_mirror_normalize(
         images,
         dtype=types.FLOAT16 if pipeline.half else types.FLOAT,
@@ -219,7 +216,7 @@ def _graph(paths: list[str], labels: list[int], turn: bool, pipeline: Pipeline):
         mirror=mirror,
         pad_output=pipeline.channels == 4,
     )
-    return images, position
+    return images, told
 
 
 def _augmented(images, data: Data):
@@ -275,9 +272,3 @@ def _on_gpu(batch, gpu: int):
     pointer = tensor._mutable_data(place, kind)
     feed_ndarray(batch, pointer, paddle.device.cuda.current_stream(gpu).cuda_stream)
     return tensor
-
-
-def _to_numpy(batch) -> np.ndarray:
-    if hasattr(batch, "as_cpu"):
-        batch = batch.as_cpu()
-    return np.asarray(batch.as_tensor())  # as_array() would copy

@@ -20,16 +20,18 @@ _FROM_EPOCH = {
 class Data(Section):
     """Where the images come from, and how they become the network's input."""
 
-    source: Literal["digits", "folder", "ilsvrc2012"] = key(
+    source: Literal["digits", "folder", "shards", "ilsvrc2012"] = key(
         "folder",
         "where the images come from: digits (built in: 1797 handwritten digits of scikit-learn), "
-        "folder (your own, at data.root) or ilsvrc2012 (ImageNet as it is delivered, at data.root)",
+        "folder (your own, at data.root), shards (tar files at data.root, as WebDataset keeps "
+        "them) or ilsvrc2012 (ImageNet as it is delivered, at data.root)",
     )
     root: str | None = key(
         None,
         "folder with train/<class>/<image> and val/<class>/<image>, or <class>/<image> alone; with "
-        "ilsvrc2012 the folder with ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and the "
-        "development kit, or with what was extracted from them",
+        "shards the folder with train*.tar and val*.tar, or *.tar alone; with ilsvrc2012 the "
+        "folder with ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and the development kit, or "
+        "with what was extracted from them",
     )
     val_fraction: float = key(
         0.2,
@@ -50,6 +52,13 @@ class Data(Section):
         "largest share of files that may be unusable before the dataset stage stops",
         minimum=0,
         maximum=1,
+    )
+    shuffle_buffer: int = key(
+        4096,
+        "images of which the next one is drawn at random in training, with source shards, where "
+        "they are read as they lie in the tar files; they wait in memory, undecoded",
+        minimum=1,
+        maximum=1000000,
     )
     exif: Literal["apply", "ignore"] = key(
         "apply",

@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +20,6 @@ from ..system.errors import TwoFourError
 from .settings import Data
 
 SPLITS = ("train", "val")
-# Training images, validation images and classes of what need not be looked at.
-KNOWN = {"digits": (1437, 360, 10), "ilsvrc2012": (1_281_167, 50_000, 1000)}
 # Names that others give to the two, in lower case and without what is not a letter.
 _TRAIN_LIKE = re.compile(r"train(ing)?(set|data|images|imgs|split)?")
 _VAL_LIKE = re.compile(
@@ -53,7 +51,7 @@ def scan(root: str, flat_val: dict[str, str] | None = None) -> list[Entry]:
     such tree, if its names leave open what is a split, a class folder is empty, or the splits'
     classes differ.
     """
-    base = _folder(root)
+    base = require_folder(root)
     splits = _splits(base)
     entries: list[Entry] = []
     classes: dict[str, list[str]] = {}
@@ -77,18 +75,22 @@ def scan(root: str, flat_val: dict[str, str] | None = None) -> list[Entry]:
                 entries += [Entry(split, label, path) for path in files]
         if len(classes[split]) == 1:
             _refuse_one_class(folder, classes[split][0])
-    if len(classes) == 2:
-        only = {s: sorted(set(classes[s]) - set(classes[o])) for s, o in (SPLITS, SPLITS[::-1])}
-        if any(only.values()):
-            parts = [
-                f"only in {s}: {', '.join(map(shown, names[:5]))}"
-                for s, names in only.items()
-                if names
-            ]
-            raise TwoFourError(
-                f"the classes of {root}/train and {root}/val differ ({'; '.join(parts)})"
-            )
+    require_same_classes(classes, root)
     return entries
+
+
+def require_same_classes(classes: Mapping[str, Iterable[str]], root: str) -> None:
+    """Raise TwoFourError if both splits are there, and their ``classes`` differ."""
+    if len(classes) < len(SPLITS):
+        return
+    only = {s: sorted(set(classes[s]) - set(classes[o])) for s, o in (SPLITS, SPLITS[::-1])}
+    if any(only.values()):
+        parts = [
+            f"only in {s}: {', '.join(map(shown, names[:5]))}" for s, names in only.items() if names
+        ]
+        raise TwoFourError(
+            f"the classes of {root}/train and {root}/val differ ({'; '.join(parts)})"
+        )
 
 
 def state(root: str) -> str:
@@ -159,7 +161,8 @@ def shown(path: str | Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def _folder(root: str) -> Path:
+def require_folder(root: str) -> Path:
+    """The folder ``root`` of images; TwoFourError if there is none."""
     base = Path(root)
     if not base.is_dir():
         what = "is not a folder" if base.exists() else "does not exist"
@@ -289,18 +292,3 @@ def require_root(data: Data) -> str:
             "or set data.source to digits for the built-in ones"
         )
     return data.root
-
-
-def count(data: Data) -> tuple[int, int, int]:
-    """Training images, validation images and classes, as far as they are known without a check.
-
-    Raises TwoFourError as :func:`scan` does.
-    """
-    if data.source in KNOWN:
-        return KNOWN[data.source]
-    listed = scan(require_root(data))
-    classes = len({entry.label for entry in listed})
-    held = sum(entry.split == "val" for entry in listed)
-    if not any(entry.split for entry in listed):
-        held = round(data.val_fraction * len(listed))
-    return len(listed) - held, held, max(2, classes)

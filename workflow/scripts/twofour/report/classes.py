@@ -13,7 +13,7 @@ import pandas as pd
 from PIL import Image, ImageOps
 
 from ..artifacts import PREDICTIONS
-from ..data import lists
+from ..data import lists, members
 from ..data.lists import Dataset
 from ..deploy import predicted
 from ..deploy.predicted import Predictions
@@ -167,7 +167,7 @@ def disagreements(judged: Judged, model: str) -> list[Disagreement]:
 def thumbnail(path: str, turn: bool) -> str:
     """The image as a small JPEG in base64; "" if it is not there any more."""
     try:
-        with Image.open(path) as image:
+        with members.opened(path) as file, Image.open(file) as image:
             shown = (ImageOps.exif_transpose(image) if turn else image).convert("RGB")
             shown.thumbnail((THUMBNAIL, THUMBNAIL))
             content = io.BytesIO()
