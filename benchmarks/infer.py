@@ -17,11 +17,12 @@ import numpy as np
 import turns
 
 OURS = ("onnxruntime", "openvino", "paddle")
-PEERS = {
-    "plain_onnxruntime": "onnxruntime",
-    "plain_openvino_fp32": "OpenVINO, told to compute in fp32",
-    "torch_compiled": "PyTorch compiled, channels-last",
-}
+SAME = 0.97  # of the same library on the same file, which is noise alone
+PEERS = (
+    ("plain_onnxruntime", "onnxruntime", SAME),
+    ("plain_openvino_fp32", "OpenVINO, told to compute in fp32", SAME),
+    ("torch_compiled", "PyTorch compiled, channels-last", 1),
+)
 BF16 = "openvino_bf16"
 
 
@@ -33,13 +34,13 @@ def rows() -> list[dict]:
 
 def _rows(folder: str, batch: int) -> list[dict]:
     half = {BF16: "openvino in bf16"} if _computes_in_bf16() else {}
-    who = (*OURS, *half, *PEERS, "plain_openvino")
+    who = (*OURS, *half, *(peer for peer, *_ in PEERS), "plain_openvino")
     rates = turns.measure({w: ("predict.py", w, folder, batch) for w in who})
     medians = {name: statistics.median(rates[name]) for name in (*OURS, *half)}
-    against = [(OURS, peer, title) for peer, title in PEERS.items()]
-    against.append(((*OURS, *half), "plain_openvino", "OpenVINO as it comes"))
+    against = [(OURS, *peer) for peer in PEERS]
+    against.append(((*OURS, *half), "plain_openvino", "OpenVINO as it comes", SAME))
     found = []
-    for choice, peer, title in against:
+    for choice, peer, title, aim in against:
         best = max(choice, key=medians.get)
         found.append(
             turns.row(
@@ -49,7 +50,7 @@ def _rows(folder: str, batch: int) -> list[dict]:
                 rates[best],
                 title,
                 rates[peer],
-                (turns.AT_LEAST, 1),
+                (turns.AT_LEAST, aim),
                 backends=medians,
             )
         )

@@ -10,7 +10,6 @@ rows are a step of quantisation-aware training against a plain one.
 from __future__ import annotations
 
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -87,20 +86,24 @@ def _prepare(folder: Path, case: str) -> None:
 def _training() -> list[dict]:
     found = []
     for case, batch in (("slim net 32 px", 32), ("ResNet50 224 px", 4)):
-        rates = turns.measure({w: ("rounded_step.py", w, case, batch) for w in ("plain", "qat")})
-        cost = [plain / qat for plain, qat in zip(rates["plain"], rates["qat"])]
-        found.append(
-            turns.row(
-                "qat_step",
-                f"{case}, batch {batch}",
-                "s/step over plain",
-                cost,
-                "a plain step",
-                [1.0] * len(cost),
-                (turns.AT_MOST, 1.4),
-                img_s=statistics.median(rates["qat"]),
+        who = ("plain", "scaled", "qat")
+        rates = turns.measure({w: ("rounded_step.py", w, case, batch) for w in who})
+        titles = {
+            "plain": ("a plain step", None),
+            "scaled": ("one pass over what is rounded (limit)", (turns.AT_LEAST, 0.8)),
+        }
+        for other, (title, aim) in titles.items():
+            found.append(
+                turns.row(
+                    "qat_step",
+                    f"{case}, batch {batch}",
+                    "img/s",
+                    rates["qat"],
+                    title,
+                    rates[other],
+                    aim,
+                )
             )
-        )
     return found
 
 

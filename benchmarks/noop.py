@@ -76,6 +76,7 @@ def _finished(folder: Path, batch_sizes: int) -> Path:
     settings = {
         "run": "noop",
         "data": {"source": "digits"},
+        "train": {"batch_size": 8},  # which fits any machine
         "sparsity": {"algorithm": list(ALGORITHMS)},
         "benchmark": {"batch_sizes": list(range(1, batch_sizes + 1))},
         "hardware": {"threads": 1},
@@ -128,7 +129,7 @@ def _outputs(folder: Path) -> list[str]:
 
 def _jobs(folder: Path) -> int:
     """Jobs of a whole run."""
-    return int(_found(r"^total\s+(\d+)", folder, "--quiet", "rules"))
+    return int(_found(r"^jobs: (\d+)", folder))
 
 
 def _found(pattern: str, folder: Path, *options: str) -> str:

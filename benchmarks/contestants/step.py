@@ -65,15 +65,29 @@ def start(settings, network, data):
     return State(plan, lists.read(data), Start(), Path(tempfile.mkdtemp()))
 
 
+def loader(settings, network, data):
+    """The pipeline's loader alone, on the same files and cores."""
+    state = start(settings, network, data)
+
+    def epoch():
+        return sum(1 for _ in state.feeder.epoch(0))
+
+    return epoch
+
+
 def torch_eager(settings, network, data):
     return _torch(settings, network, data, compiled=False)
+
+
+def torch_bf16(settings, network, data):
+    return _torch(settings, network, data, compiled=False, half=True)
 
 
 def torch_compiled(settings, network, data):
     return _torch(settings, network, data, compiled=True)
 
 
-def _torch(settings, network, data, compiled):
+def _torch(settings, network, data, compiled, half=False):
     from twofour.data import lists
 
     import torch
@@ -101,7 +115,9 @@ def _torch(settings, network, data, compiled):
     def epoch():
         for _ in range(steps):
             optimizer.zero_grad()
-            entropy(forward(images), labels).backward()
+            with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                loss = entropy(forward(images), labels)
+            loss.backward()
             optimizer.step()
         return steps
 
@@ -118,8 +134,10 @@ def _batch(settings, network):
 WHO = {
     "loop": loop,
     "constant": constant,
+    "loader": loader,
     "torch_eager": torch_eager,
     "torch_compiled": torch_compiled,
+    "torch_bf16": torch_bf16,
 }
 
 

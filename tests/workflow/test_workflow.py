@@ -61,7 +61,7 @@ ARTIFACTS = [
     *(f"deploy/sparse/{n}" for n in ("model.onnx", "model.pdmodel", "paddle-fp32/build.json")),
     *("deploy/pruned/check.json", "deploy/sparse/check.json"),
     "evaluation/pruned/onnxruntime-fp32.json",
-    "benchmark/dense/paddle-fp32/bs5.json",
+    "benchmark/dense/paddle-fp32.json",
     *("comparison.csv", "comparison.md", "report.html", "provenance.json", "plots/training.svg"),
 ]
 
@@ -568,7 +568,7 @@ def test_with_sparse_kernels_a_preview_times_the_layers_that_are_weighed(run):
     lines = (done.stdout + done.stderr).splitlines()
     preview = f"{RUN}/preview/benchmark"
     (weighed,) = [line for line in lines if " measure_sensitivity --config " in line]
-    speeds = [f"{preview}/{m}/tensorrt_sparse-fp16/bs5.json" for m in ("dense", "pruned")]
+    speeds = [f"{preview}/{m}/tensorrt_sparse-fp16.json" for m in ("dense", "pruned")]
     assert f"--speeds {' '.join(speeds)}" in weighed
     builds = [line for line in lines if " build --config " in line and "/preview/" not in line]
     assert not [line for line in builds if "--backend onnxruntime" in line and "--like" in line]

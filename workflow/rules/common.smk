@@ -115,12 +115,11 @@ wildcard_constraints:
     algorithm="|".join(ALGORITHMS) or "(?:)",  # mask_1d needs no name: nothing follows
     backend="|".join(dict(CASES)),
     precision="|".join({precision for _, precision in CASES}),
-    batch_size=r"\d+",
 
 
 def path_of(artifact, case="{backend}-{precision}", root=RESULTS):
     """The path of an artifact of each model and case, with wildcards for Snakemake."""
-    fields = {"model": "{model}", "case": case, "batch_size": "{batch_size}", "name": "{name}"}
+    fields = {"model": "{model}", "case": case, "name": "{name}"}
     return f"{root}/{artifact}".format(**fields)
 
 
@@ -183,8 +182,7 @@ def timed_layers():
         return []
     backend, precision = able[0]
     speed = path_of(artifacts.SPEED, f"{backend}-{precision}", PREVIEW)
-    size = max(CONFIG.benchmark.batch_sizes)
-    return [speed.format(model=m, batch_size=size) for m in (PREVIEWED[0], PREVIEWED[-1])]
+    return [speed.format(model=m) for m in (PREVIEWED[0], PREVIEWED[-1])]
 
 
 def is_int8(wildcards):
@@ -200,7 +198,7 @@ def floating(wildcards, root=RESULTS):
     return built.format(model=MEASURED[0])
 
 
-def in_cases(artifact, among=MODELS, **fields):
+def in_cases(artifact, among=MODELS):
     """The paths of an artifact for each of the models ``among`` in each case in which they are used."""
     return [
         path
@@ -208,7 +206,6 @@ def in_cases(artifact, among=MODELS, **fields):
         for path in expand(
             path_of(artifact, f"{backend}-{precision}"),
             model=[model.name for model in models.in_case(among, precision)],
-            **fields,
         )
     ]
 
@@ -337,11 +334,7 @@ def announce_work():
 
     if lists_may_change():  # and with them, what runs
         return
-    sizes = [
-        int(job.wildcards.batch_size)
-        for job in workflow.dag.needrun_jobs()
-        if "batch_size" in job.wildcards.keys()
-    ]
+    measured_images = count_jobs("benchmark") * sum(CONFIG.benchmark.batch_sizes)
     batches = estimate.batches(CONFIG.benchmark.warmup, CONFIG.benchmark.steps)
     work = pieces.relative_work(CONFIG.model, configuration.rivals(CONFIG), CONFIG.data.image_size)
     estimate.announce(
@@ -349,7 +342,7 @@ def announce_work():
             dense=count_jobs("train_dense", "train_rival"),
             sparse=count_jobs("train_sparse", "train_control"),
             passes=count_jobs("import_dense", "evaluate", "reference"),
-            benchmark_images=len(MEASURED) * batches * sum(sizes),
+            benchmark_images=len(MEASURED) * batches * measured_images,
             jobs=count_jobs(),
             more=sum(
                 work[f"{models.RIVAL}/{job.wildcards.rival}"] - 1

@@ -36,11 +36,7 @@ rule compare:
         lists=[*LISTS.values()],
         evaluations=in_cases(artifacts.EVALUATION),
         predictions=in_cases(artifacts.PREDICTIONS),
-        speeds=in_cases(
-            artifacts.SPEED,
-            models.of_first_seed(MODELS),
-            batch_size=CONFIG.benchmark.batch_sizes,
-        ),
+        speeds=in_cases(artifacts.SPEED, models.of_first_seed(MODELS)),
         references=(
             [path_of(artifacts.REFERENCE).format(model=n) for n in NAMES if n not in LEARNT]
             if WITH_INT8

@@ -100,9 +100,9 @@ rule benchmark:
             allow_missing=True,
         ),
     log:
-        f"{LOGS}/benchmark.{{backend}}-{{precision}}.bs{{batch_size}}.log",
+        f"{LOGS}/benchmark.{{backend}}-{{precision}}.log",
     benchmark:
-        f"{LOGS}/benchmark.{{backend}}-{{precision}}.bs{{batch_size}}.tsv"
+        f"{LOGS}/benchmark.{{backend}}-{{precision}}.tsv"
     wildcard_constraints:
         precision="|".join({p for _, p in CASES if not LEARNT or p != backends.INT8}) or "(?!)",
     conda:
@@ -121,10 +121,11 @@ rule benchmark:
         floating=lambda wildcards, input: (
             ["--floating", str(Path(input.floating).parent)] if input.floating else []
         ),
+        batch_sizes=CONFIG.benchmark.batch_sizes,
     shell:
         'exec sh "$TWOFOUR" --gpu benchmark --config {params.config:q} {params.data:q}'
         " --model {params.models:q} --build {params.builds:q} {params.floating:q}"
-        " --batch-size {wildcards.batch_size} --out {output.speeds:q} --log {log:q}"
+        " --batch-size {params.batch_sizes} --out {output.speeds:q} --log {log:q}"
 
 
 if LEARNT:

@@ -13,7 +13,6 @@ PREVIEW_SPEEDS = [
     for path in expand(
         path_of(artifacts.SPEED, f"{backend}-{precision}", PREVIEW),
         model=PREVIEWED,
-        batch_size=CONFIG.benchmark.batch_sizes,
     )
 ]
 
@@ -134,9 +133,9 @@ use rule benchmark as preview_benchmark with:
     output:
         speeds=expand(PREVIEW_SPEED, model=PREVIEWED, allow_missing=True),
     log:
-        f"{LOGS}/preview_benchmark.{{backend}}-{{precision}}.bs{{batch_size}}.log",
+        f"{LOGS}/preview_benchmark.{{backend}}-{{precision}}.log",
     benchmark:
-        f"{LOGS}/preview_benchmark.{{backend}}-{{precision}}.bs{{batch_size}}.tsv"
+        f"{LOGS}/preview_benchmark.{{backend}}-{{precision}}.tsv"
     wildcard_constraints:
         precision="|".join({precision for _, precision in CASES}),
 

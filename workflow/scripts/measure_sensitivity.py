@@ -97,7 +97,9 @@ def _saved(speeds, names) -> dict[str, float] | None:
     """Milliseconds that each layer is faster when pruned, by two benchmarks that timed layers."""
     from twofour.deploy import sparsity_log
 
-    dense, pruned = (files.read_json(path).get("layer_ms") for path in speeds)
+    measured = [files.read_json(path) for path in speeds]
+    largest = max(measured[0], key=int)
+    dense, pruned = (found[largest].get("layer_ms") for found in measured)
     if not (dense and pruned):
         cli.log.warning("warning: %s does not say how long layers take", speeds[0])
         return None

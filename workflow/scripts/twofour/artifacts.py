@@ -83,6 +83,6 @@ REFERENCE = "reference/{model}.npz"
 QUANTIZED_REFERENCE = "reference/{model}.int8.npz"
 EVALUATION = "evaluation/{model}/{case}.json"
 PREDICTIONS = "evaluation/{model}/{case}.predictions.npz"
-SPEED = "benchmark/{model}/{case}/bs{batch_size}.json"
+SPEED = "benchmark/{model}/{case}.json"  # {batch size: what was measured}
 PLOT = "plots/{name}.svg"
 RELEASED = "release/{model}"

@@ -158,13 +158,9 @@ def speeds(
 
     The first is what the others are compared with.
     """
+    measured = {m: read_json(folder / SPEED.format(model=m.name, case=case)) for m in models}
     for batch_size in batch_sizes:
-        found = {
-            model: read_json(
-                folder / SPEED.format(model=model.name, case=case, batch_size=batch_size)
-            )
-            for model in models
-        }
+        found = {model: records[str(batch_size)] for model, records in measured.items()}
         dense = found[models[0]]
         for model, speed in found.items():
             yield model, {**_speed(speed), **_speed_differences(dense, speed)}
