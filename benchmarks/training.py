@@ -8,6 +8,7 @@ optimiser and threads, channels-last, on one constant batch (row train_peer).
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -30,6 +31,7 @@ CASES = {
 
 def rows() -> list[dict]:
     found = []
+    os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"  # for all of them, as start.sh does
     for case, sizes in CASES.items():
         for batch, images, (width, height), cores in sizes:
             with tempfile.TemporaryDirectory() as folder:

@@ -1,5 +1,6 @@
 """The command twofour, as it is installed."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -74,3 +75,23 @@ def test_wheel_brings_programs_and_template(tmp_path):
         env={"PYTHONPATH": str(target)},
     )
     assert "usage: twofour check" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("program", "given", "expected"),
+    [
+        ("train", "", "glibc.malloc.hugetlb=1"),
+        ("train", "glibc.malloc.check=1", "glibc.malloc.check=1"),
+        ("evaluate", "", ""),
+    ],
+)
+def test_jobs_of_trainings_ask_for_huge_pages(tmp_path, program, given, expected):
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "$GLIBC_TUNABLES"; echo "$@"\n')
+    python.chmod(0o755)
+    start = SCRIPTS / "start.sh"
+    variables = {**os.environ, "TWOFOUR": str(start), "TWOFOUR_PYTHON": str(python)}
+    variables["GLIBC_TUNABLES"] = given
+    command = ["sh", start, program, "--out", "a b"]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [expected, f"{SCRIPTS / program}.py --out a b"]
