@@ -94,6 +94,21 @@ def test_numbers_are_sorted_as_numbers(tmp_path):
     assert {e.split for e in entries} == {""}
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train/0.tar", "val/0.tar"),
+        ("imagenet1k-train-0000.tar", "imagenet1k-validation-00.tar"),
+        ("Training_3.tar", "VALID_3.tar"),
+    ],
+)
+def test_names_and_folders_say_which_split_it_is(tmp_path, names):
+    for name in names:
+        write(tmp_path / name, numbered(0))
+    entries, _ = shards.scan(str(tmp_path), 1)
+    assert [e.split for e in entries] == ["train"] * 6 + ["val"] * 6
+
+
 def test_without_cls_the_folder_is_the_class(tmp_path):
     files = {f"x/{c}/{n}.1.png": content(n) for c in ("a b", "ü") for n in range(3)}
     write(tmp_path / "some.tar", {**files, "x/._a.png": b"?", "README.md": b"text"})
@@ -156,7 +171,9 @@ def test_member_that_cannot_be_read_in_the_middle(tmp_path):
         ([], "there is no tar file"),
         (["train.tar.gz"], "is compressed; unpack it"),
         (["train-0.tar", "more.tar"], "more.tar is neither for training nor for validation"),
-        (["val-0.tar"], "has tar files named val\\*, but none train\\*"),
+        (["val-0.tar"], "has tar files for val, but none for train"),
+        (["train-0.tar", "test-0.tar"], "is .*test-0.tar for training or for validation"),
+        (["train/x.tar", "train/val-0.tar"], "is .*val-0.tar for training or for validation"),
     ],
 )
 def test_names_that_leave_open_what_is_meant(tmp_path, names, message):

@@ -168,6 +168,21 @@ def test_log_of_tensorrt_10_counts_and_the_last_pass_counts():
     assert (counts["picked_count"], counts["picked"]) == (0, [])
 
 
+def test_names_as_tensorrt_8_gave_them_on_an_h100():
+    rounded = "layer3.1.conv2.weight.float + layer3.1.conv2.weight.int8.QuantizeLinear"
+    picked = [
+        "layer3.0.shortcut.conv + node_of_Add60 + node_of_Relu61",
+        f"{rounded} + layer3.1.conv2 + node_of_Relu65",
+    ]
+    engines = {"bs32": {"eligible": picked, "picked": picked[1:]}}
+    layers = ["layer3.0.shortcut.conv", "layer3.1.conv2", "layer3.1.conv3"]
+    assert list(sparsity_log.sparse_layers({"engines": engines}, layers).values()) == [
+        (True, False),
+        (True, True),
+        (False, False),
+    ]
+
+
 def test_silent_log_is_not_a_count_of_zero():
     assert set(sparsity_log.parse(["Detected 1 inputs"]).values()) == {None}
 

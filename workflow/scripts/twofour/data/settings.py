@@ -29,9 +29,9 @@ class Data(Section):
     root: str | None = key(
         None,
         "folder with train/<class>/<image> and val/<class>/<image>, or <class>/<image> alone; with "
-        "shards the folder with train*.tar and val*.tar, or *.tar alone; with ilsvrc2012 the "
-        "folder with ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and the development kit, or "
-        "with what was extracted from them",
+        "shards the folder with tar files whose names say train or val, or none does; with "
+        "ilsvrc2012 the folder with ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and the "
+        "development kit, or with what was extracted from them",
     )
     val_fraction: float = key(
         0.2,

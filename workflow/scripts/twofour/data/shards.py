@@ -28,7 +28,8 @@ _CLASS = "cls"
 _BLOCK = 512  # bytes; a tar file consists of such blocks (POSIX.1-2017, pax, ustar format)
 _MOST_CLASS_BYTES = 1000
 _SAMPLED = 8  # tar files of a split that are opened to estimate how many images there are
-_SPLIT = re.compile(r"(train|val)(?![a-z])", re.IGNORECASE)
+# What the words of a tar file's name may call a split.
+_SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2")
 
 
@@ -57,8 +58,8 @@ def state(root: str) -> str:
 def scan(root: str, workers: int) -> tuple[list[Entry], dict[str, str]]:
     """All images in the tar files below ``root``, and {class: its readable name}.
 
-    The tar files of each split are in a folder train or val, or their names begin so; with neither,
-    ``split`` is "". Classes that are all numbers are sorted as numbers; their names are the lines
+    The names or folders of the tar files of each split say train or val; if none does, ``split`` is
+    "". Classes that are all numbers are sorted as numbers; their names are the lines
     of classes.txt in ``root``, the first being that of 0, if there is one.
 
     Raises TwoFourError, naming the file, for a tar file that is damaged or compressed, an image
@@ -198,30 +199,39 @@ def _tars(root: str) -> dict[str, list[str]]:
     """{split: its tar files, sorted}; the only one is called ""."""
     base = tree.require_folder(root)
     found: dict[str, list[str]] = {}
-    others = []
     for path in tree.files_below(base):
         if path.endswith(_COMPRESSED):
             raise TwoFourError(f"{shown(path)} is compressed; unpack it to a plain tar file")
-        if not path.endswith(".tar"):
-            continue
-        parts = Path(path).relative_to(base).parts
-        splits = [m[1].lower() for part in parts if (m := _SPLIT.match(part))]
-        if splits:
-            found.setdefault(splits[0], []).append(path)
-        else:
-            others.append(path)
-    if not found and not others:
-        raise TwoFourError(f"data.root: there is no tar file (*.tar) in {shown(base.absolute())}")
+        if path.endswith(".tar"):
+            found.setdefault(_split_of(path, base), []).append(path)
     if not found:
-        return {"": others}
-    if others:
+        raise TwoFourError(f"data.root: there is no tar file (*.tar) in {shown(base.absolute())}")
+    if set(found) == {""}:
+        return found
+    if "" in found:
         raise TwoFourError(
-            f"data.root: {shown(others[0])} is neither for training nor for validation by its "
-            "name; names (or folders) begin with train or val, or none of them does"
+            f"data.root: {shown(found[''][0])} is neither for training nor for validation by its "
+            "name; the names (or folders) of all tar files say train or val, or none does"
         )
     if "train" not in found:
-        raise TwoFourError(f"data.root: {shown(base)} has tar files named val*, but none train*")
+        raise TwoFourError(
+            f"data.root: {shown(base)} has tar files named val, but none named train"
+        )
     return found if "val" in found else {"": found["train"]}
+
+
+def _split_of(path: str, base: Path) -> str:
+    """The split that a tar file's name and folders say: "train", "val", or "" for none."""
+    inside = str(Path(path).relative_to(base)).removesuffix(".tar").lower()
+    words = re.findall("[a-z]+", inside)
+    unclear = [word for word in words if tree.is_split(word) and word not in _SPLITS]
+    splits = {_SPLITS[word] for word in words if word in _SPLITS}
+    if unclear or len(splits) > 1:
+        raise TwoFourError(
+            f"data.root: is {shown(path)} for training or for validation? Let its name or folder "
+            "say train or val, or move it out"
+        )
+    return splits.pop() if splits else ""
 
 
 def _named(root: str) -> list[str]:

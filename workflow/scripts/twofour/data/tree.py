@@ -122,6 +122,11 @@ def names(root: str) -> str:
     return digest.hexdigest()
 
 
+def is_split(word: str) -> bool:
+    """Whether others call a split like this: training, test, dev …"""
+    return _like(_TRAIN_LIKE, word) or _like(_VAL_LIKE, word)
+
+
 def is_litter(name: str) -> bool:
     """Whether a file or folder of this name counts as nothing: .DS_Store, Thumbs.db …"""
     return name.startswith(".") or name.lower() in _LITTER
