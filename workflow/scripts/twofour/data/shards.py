@@ -214,9 +214,7 @@ def _tars(root: str) -> dict[str, list[str]]:
             "name; the names (or folders) of all tar files say train or val, or none does"
         )
     if "train" not in found:
-        raise TwoFourError(
-            f"data.root: {shown(base)} has tar files named val, but none named train"
-        )
+        raise TwoFourError(f"data.root: {shown(base)} has tar files for val, but none for train")
     return found if "val" in found else {"": found["train"]}
 
 
