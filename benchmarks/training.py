@@ -3,7 +3,7 @@
 
 Limit: the same program fed one constant batch without any fetch, and the loader's own time for the
 images, since both compute on the same cores (row train_step). PyTorch: the same network, batch,
-optimiser and threads, channels-last, on one constant batch (row train_peer).
+optimiser and threads, channels-last; both on one constant batch without a fetch (row train_peer).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def rows() -> list[dict]:
                         "train_peer",
                         title,
                         "img/s",
-                        rates["loop"],
+                        rates["constant"],
                         name,
                         rates[peer],
                         aim,
