@@ -92,7 +92,7 @@ def _training() -> list[dict]:
         rates = turns.measure({w: ("rounded_step.py", w, case, batch) for w in who})
         titles = {
             "plain": ("a plain step", None),
-            "scaled": ("one pass over what is rounded (limit)", (turns.AT_LEAST, 0.8)),
+            "scaled": ("one pass over what is rounded (limit)", None),
         }
         for other, (title, aim) in titles.items():
             found.append(
