@@ -22,9 +22,9 @@ from pathlib import Path
 
 from twofour import artifacts, config
 from twofour.deploy import backends, benchmark, build, profiles
-from twofour.network import architecture, pieces
+from twofour.network import architecture, pieces, stand_in
 from twofour.quantization import calibration, forms, observe, onnx_graph
-from twofour.sparse import layers, pattern, prune
+from twofour.sparse import layers, prune
 from twofour.system import hardware, power
 from twofour.system.errors import TwoFourError
 from twofour.system.settings import Hardware
@@ -159,16 +159,7 @@ def _write(path: str, machine, built: dict, rows: list[dict]) -> None:
 def _make_networks(work: Path, options) -> None:
     """Write the network with random weights, and the same pruned as the pipeline does."""
     network = architecture.resnet(config.validated({"model": {"width": options.width}}).model, 1000)
-    rng = np.random.default_rng(0)
-    state = {}
-    for name, shape in network.state.items():
-        if name in network.weights:
-            inputs = np.prod(shape) / shape[1 - pattern.input_axis(shape)]
-            scale = 0.3 if name.endswith("conv3.weight") else 1  # keeps residual sums in range
-            state[name] = rng.standard_normal(shape) * scale * (2 / inputs) ** 0.5
-        else:
-            state[name] = np.full(shape, name.endswith((".weight", ".variance")), float)
-        state[name] = state[name].astype(np.float32)
+    state = stand_in.random_state(network)
     defaults = config.validated({}).sparsity
     names = layers.chosen(layers.choose(network.weights, defaults.include, defaults.exclude))
     states = {"dense": state, "sparse": prune.prune(state, names, "mask_1d")[0]}

@@ -334,7 +334,7 @@ def announce_work():
 
     if lists_may_change():  # and with them, what runs
         return
-    measured_images = count_jobs("benchmark") * sum(CONFIG.benchmark.batch_sizes)
+    sizes = count_jobs("benchmark") * sum(CONFIG.benchmark.batch_sizes)
     batches = estimate.batches(CONFIG.benchmark.warmup, CONFIG.benchmark.steps)
     work = pieces.relative_work(CONFIG.model, configuration.rivals(CONFIG), CONFIG.data.image_size)
     estimate.announce(
@@ -342,7 +342,7 @@ def announce_work():
             dense=count_jobs("train_dense", "train_rival"),
             sparse=count_jobs("train_sparse", "train_control"),
             passes=count_jobs("import_dense", "evaluate", "reference"),
-            benchmark_images=len(MEASURED) * batches * measured_images,
+            benchmark_images=len(MEASURED) * batches * sizes,
             jobs=count_jobs(),
             more=sum(
                 work[f"{models.RIVAL}/{job.wildcards.rival}"] - 1

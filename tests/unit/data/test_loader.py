@@ -1,3 +1,4 @@
+import functools
 from dataclasses import replace
 
 from twofour.data import decoder, lists
@@ -6,6 +7,7 @@ from twofour.system.errors import TwoFourError
 
 import numpy as np
 import pytest
+from loading import drain, require_resuming, require_sharing, same
 from PIL import Image
 
 
@@ -18,16 +20,6 @@ def loader(paths, tiny, **options):
     state = options.pop("state", None)
     given = {"channels": 3, "training": True, "threads": 1, "seed": 4, **options}
     return Loader(paths, Pipeline(tiny.data, batch_size=8, **given), state)
-
-
-def drain(batches):
-    return [(images.copy(), positions.copy()) for images, positions in batches]
-
-
-def same(a, b):
-    return len(a) == len(b) and all(
-        (x == u).all() and (y == v).all() for (x, y), (u, v) in zip(a, b)
-    )
 
 
 def test_evaluation_gives_each_image_once_every_epoch(paths, tiny):
@@ -53,20 +45,7 @@ def test_same_seed_same_batches_whatever_the_threads(paths, tiny):
 
 @pytest.mark.parametrize("cut", [0, 1, 3, 4, 6])
 def test_resumed_equals_uninterrupted(paths, tiny, cut):
-    run = loader(paths, tiny)
-    stream = [*drain(run.epoch()), *drain(run.epoch())]
-    other = loader(paths, tiny)
-    epoch, step = divmod(cut, other.steps)
-    for _ in range(epoch):
-        drain(other.epoch())
-    batches = other.epoch()
-    for _ in range(step):
-        next(batches)
-    resumed = loader(paths, tiny, state=other.state())
-    rest = drain(resumed.epoch(step))
-    if epoch == 0:
-        rest += drain(resumed.epoch())
-    assert same(rest, stream[cut:])
+    require_resuming(functools.partial(loader, paths, tiny), cut)
 
 
 def test_fourth_channel_is_zero_and_normalisation_is_right(tmp_path, tiny):
@@ -101,14 +80,7 @@ def test_layouts_and_types_hold_the_same_images(paths, tiny, channels, training)
 @pytest.mark.parametrize("shards", [2, 3, 4])
 def test_shards_see_each_image_at_most_once_and_another_part_each_epoch(paths, tiny, shards):
     runs = [loader(paths, tiny, shard=i, shards=shards) for i in range(shards)]
-    assert len({run.steps for run in runs}) == 1
-    parts = []
-    for _ in range(3):
-        seen = [np.concatenate([p for _, p in run.epoch()]).tolist() for run in runs]
-        together = [position for part in seen for position in part]
-        assert len(together) == len(set(together)) == shards * runs[0].steps * 8
-        parts.append(seen[0])
-    assert parts[0] != parts[1] != parts[2]
+    require_sharing(runs, 8)
 
 
 def test_shard_of_one_is_the_plain_loader_and_crops_differ_between_shards(paths, tiny):

@@ -1,5 +1,6 @@
 """Images in tar files: what is found in them, and that they are read as files of their own are."""
 
+import functools
 import io
 import json
 import tarfile
@@ -14,6 +15,7 @@ from twofour.system.errors import TwoFourError
 import numpy as np
 import pytest
 from conftest import TINY, make_images, merged, program
+from loading import drain, require_resuming, require_sharing, same
 from PIL import Image
 
 DATA = Data(source="shards", image_size=24, resize=28)
@@ -266,16 +268,6 @@ def loader(split, state=None, data=DATA, **options):
     return Loader(split.paths, pipeline, state, split.orientations)
 
 
-def drain(batches):
-    return [(images.copy(), positions.copy()) for images, positions in batches]
-
-
-def same(a, b):
-    return len(a) == len(b) and all(
-        (x == u).all() and (y == v).all() for (x, y), (u, v) in zip(a, b)
-    )
-
-
 def test_evaluation_gives_the_images_of_files_in_the_order_of_the_list(listed, tmp_path):
     files = []
     for number, path in enumerate(listed.paths):
@@ -324,32 +316,13 @@ def test_same_seed_same_batches_whatever_the_threads(listed):
 @pytest.mark.parametrize("buffer", [6, 4096])
 def test_resumed_equals_uninterrupted(listed, cut_at, buffer):
     data = replace(DATA, shuffle_buffer=buffer)
-    run = loader(listed, data=data)
-    stream = [*drain(run.epoch()), *drain(run.epoch())]
-    other = loader(listed, data=data)
-    epoch, step = divmod(cut_at, other.steps)
-    for _ in range(epoch):
-        drain(other.epoch())
-    batches = other.epoch()
-    for _ in range(step):
-        next(batches)
-    resumed = loader(listed, other.state(), data=data)
-    rest = drain(resumed.epoch(step))
-    if epoch == 0:
-        rest += drain(resumed.epoch())
-    assert same(rest, stream[cut_at:])
+    require_resuming(functools.partial(loader, listed, data=data), cut_at)
 
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_parts_of_several_processes_do_not_overlap(listed, count):
     runs = [loader(listed, shard=i, shards=count) for i in range(count)]
-    parts = []
-    for _ in range(3):
-        seen = [np.concatenate([p for _, p in run.epoch()]).tolist() for run in runs]
-        together = [position for part in seen for position in part]
-        assert len(together) == len(set(together)) == count * runs[0].steps * 8
-        parts.append(seen[0])
-    assert parts[0] != parts[1] != parts[2]
+    require_sharing(runs, 8)
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -16,7 +16,7 @@ from nvidia.dali import fn, pipeline_def, types
 
 from ..system.errors import TwoFourError
 from ..system.hardware import Machine
-from . import decoder, members, readers
+from . import decoder, readers
 from .batches import steps_per_epoch
 from .culprit import first_line, unreadable
 from .lists import Split
@@ -74,7 +74,6 @@ class Loader:
         orientations: np.ndarray | None = None,
     ) -> None:
         self._paths = paths
-        in_tars = members.parse(paths[0]) is not None if paths else False
         self.images = len(paths)
         self.batch_size = pipeline.batch_size
         on_gpu = pipeline.device == "gpu"
@@ -89,10 +88,8 @@ class Loader:
         self._to_skip = batches - self.steps
         if orientations is None:
             orientations = np.ones(self.images, np.uint8)
-        reader = readers.in_tars if in_tars else readers.in_files
         # DALI shuffles with a seed of its own; ours acts through the order that it begins with.
-        seed = pipeline.seed if pipeline.training else None
-        source = reader(paths, orientations, seed)
+        source = readers.of(paths, orientations, pipeline.seed if pipeline.training else None)
         # Operations that differ from image to image need conditions, which DALI must be asked for.
         augmented = pipeline.training and pipeline.data.augment != "none"
         operators = _augmented_operators if augmented else _operators

@@ -66,8 +66,16 @@ class _Files:
         pass
 
 
-def in_files(paths: Sequence[str], orientations: np.ndarray, seed: int | None) -> Source:
-    """Files of their own, from the order that ``seed`` draws on, or else in that of the list."""
+def of(paths: Sequence[str], orientations: np.ndarray, seed: int | None) -> Source:
+    """The images of a list, from the order that ``seed`` draws on, or else in that of the list.
+
+    Members of tar files come from one tar file after the other; the seed draws the order of these.
+    """
+    in_tars = bool(paths) and parse(paths[0]) is not None
+    return (_in_tars if in_tars else _in_files)(paths, orientations, seed)
+
+
+def _in_files(paths: Sequence[str], orientations: np.ndarray, seed: int | None) -> Source:
     order = np.arange(len(paths))
     if seed is not None:
         order = np.random.default_rng(seed).permutation(len(paths))
@@ -126,11 +134,7 @@ class _Tars:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def in_tars(paths: Sequence[str], orientations: np.ndarray, seed: int | None) -> Source:
-    """Members of tar files, one tar file after the other, in the order that ``seed`` draws.
-
-    Without a seed they come in the order of the list.
-    """
+def _in_tars(paths: Sequence[str], orientations: np.ndarray, seed: int | None) -> Source:
     found = [_member(path) for path in paths]
     order = list(range(len(paths)))
     if seed is not None:

@@ -128,10 +128,12 @@ def samples_of(path: str) -> list[Sample]:
     images: dict[str, dict[str, Member]] = {}
     classes: dict[str, str] = {}
     try:
-        with tarfile.open(path, "r:") as tar:
+        with open(path, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:  # noqa: PTH123
+            size = os.fstat(file.fileno()).st_size
             for info in tar:
-                _read_header(tar, info, path, images, classes)
-            last = _at(path, tar.offset)
+                _read_header(tar, info, path, size, images, classes)
+            file.seek(tar.offset)
+            last = file.read(_BLOCK)
     except tarfile.TarError as error:
         raise TwoFourError(f"{shown(path)} is not a plain tar file, or damaged: {error}") from error
     except OSError as error:
@@ -149,21 +151,15 @@ def samples_of(path: str) -> list[Sample]:
     ]
 
 
-def _at(path: str, offset: int) -> bytes:
-    with open(path, "rb") as file:  # noqa: PTH123
-        file.seek(offset)
-        return file.read(_BLOCK)
-
-
-def _read_header(tar, info, path: str, images: dict, classes: dict) -> None:
-    """Note what the member ``info`` is."""
+def _read_header(tar, info, path: str, size: int, images: dict, classes: dict) -> None:
+    """Note what the member ``info`` of a tar file of ``size`` bytes is."""
     folder, _, name = info.name.rpartition("/")
     key, _, extension = name.partition(".")
     if not info.isreg() or tree.is_litter(name) or not key:
         return
     if info.issparse():
         raise TwoFourError(f"{shown(path)}: {info.name} is stored as a sparse file")
-    if info.offset_data + info.size > os.fstat(tar.fileobj.fileno()).st_size:
+    if info.offset_data + info.size > size:
         raise TwoFourError(f"{shown(path)} ends in the middle of {info.name}; copy it again")
     key = f"{folder}/{key}" if folder else key
     if extension.lower() == _CLASS:
