@@ -12,9 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import jsonschema
+from typing import TYPE_CHECKING, Any
 
 from . import models
 from .data.settings import Data
@@ -31,6 +29,9 @@ from .system.files import PathLike
 from .system.sections import Section, key
 from .system.settings import Hardware
 from .train.settings import Dense, Train
+
+if TYPE_CHECKING:
+    import jsonschema
 
 _PATHS = (
     ("data", "root"),
@@ -102,16 +103,19 @@ def schema() -> dict[str, Any]:
     }
 
 
-def load(source: str, keys: Iterable[str] | None = None) -> Config:
+def load(source: str, keys: Iterable[str] | None = None, trusted: bool = False) -> Config:
     """The configuration in ``source``, checked, with all defaults filled in.
 
-    ``source`` is the name of a YAML or JSON file, or JSON text (anything that starts with "{").
-    With ``keys`` ("data", "train.epochs") the result holds these alone, and reading another one is
-    an error. Raises TwoFourError with the full name of the key that is wrong.
+    ``source`` is the name of a YAML or JSON file, or JSON text (anything that starts with "{"),
+    which may be ``trusted`` to be part of a configuration that was checked. With ``keys`` ("data",
+    "train.epochs") the result holds these alone, and reading another one is an error. Raises
+    TwoFourError with the full name of the key that is wrong.
     """
-    if source.lstrip().startswith("{"):
-        return validated(_parse(source, "--config"), keys)
-    return validated(read(source), keys)
+    if not source.lstrip().startswith("{"):
+        return validated(read(source), keys)
+    if trusted:
+        return _complete(json.loads(source), keys)
+    return validated(_parse(source, "--config"), keys)
 
 
 def read(path: PathLike, *more: PathLike, entries: Iterable[str] = ()) -> Any:
@@ -168,12 +172,18 @@ def validated(config: Any, keys: Iterable[str] | None = None) -> Config:
         if value is None and section in schema()["properties"]:
             values[section] = copy.deepcopy(schema()["properties"][section].get("default"))
     values = _plain_numbers(values, "")
+    import jsonschema  # takes longer to load than many a job, which gets what has been checked
+
     errors = list(jsonschema.Draft202012Validator(schema()).iter_errors(values))
     if errors:
         # An unknown key first: it is the usual reason for whatever else is wrong.
         errors.sort(key=lambda e: (e.validator != "additionalProperties", list(map(str, e.path))))
         raise TwoFourError(_sentence(errors[0]))
-    values = _whole_numbers(values, schema())
+    return _complete(_whole_numbers(values, schema()), keys)
+
+
+def _complete(values: dict[str, Any], keys: Iterable[str] | None) -> Config:
+    """The configuration of ``values``, which fit the schema, with all defaults, consistent."""
     _fill(values, schema())
     _expand(values)
     result: Config = sections.build(Config, values)
@@ -229,6 +239,8 @@ def _plain_numbers(value: Any, key: str) -> Any:
 
 def _whole_numbers(value: Any, node: dict) -> Any:
     """``value``, which fits the schema ``node``, with 24.0 as 24 where integers are required."""
+    import jsonschema
+
     for option in node.get("oneOf", ()):
         if jsonschema.Draft202012Validator(option).is_valid(value):
             return _whole_numbers(value, option)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,8 @@ TRAINING = (
     *(*MACHINE, "hardware.gpus", "hardware.cpu_processes", "hardware.nodes"),
 )
 CALIBRATION = ("model", "sparsity.images", *PICTURES, *LOADING, "hardware.threads")
+# What decides how accurate a deployed model is found to be.
+EVALUATED = ("model.input_channels", *PICTURES, *LOADING, "evaluation.batch_size", *MACHINE)
 EVERYTHING = tuple(sections.names(config.Config))
 
 
@@ -113,7 +116,7 @@ STAGES: dict[str, Stage] = {
             *("evaluation.batch_size", "hardware.threads"),
         )
     ),
-    "evaluate": Stage(("model.input_channels", *PICTURES, *LOADING, "evaluation", *MACHINE)),
+    "evaluate": Stage((*EVALUATED, "evaluation.tolerance")),
     "benchmark": Stage(
         (
             *("model.input_channels", *PICTURES, *LOADING),
@@ -158,8 +161,11 @@ def settings(stage: str, configuration: config.Config, seed: int | None = None) 
 
 
 def load(source: str, stage: str) -> config.Config:
-    """The configuration in ``source``, with nothing but the keys that ``stage`` declares."""
-    return config.load(source, STAGES[stage].keys)
+    """The configuration in ``source``, with nothing but the keys that ``stage`` declares.
+
+    A job of the workflow gets it from Snakemake, which has checked the whole.
+    """
+    return config.load(source, STAGES[stage].keys, trusted=cli.TIED in os.environ)
 
 
 def code(stage: str, *modules: str, scripts: Path = codehash.SCRIPTS) -> str:

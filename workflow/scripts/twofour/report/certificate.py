@@ -51,7 +51,7 @@ def make(
         "files": {path.relative_to(out).as_posix(): sha256(path) for path in sorted(written)},
         "accuracy": [
             {key: row[key] for key in ("backend", "precision", "images", "top1", "top5")}
-            | {"top1_interval_95": [row["low"], row["high"]]}
+            | {"top1_interval_95": [row["top1_low"], row["top1_high"]]}
             for row in accuracy
         ],
         "sparsity": proven,

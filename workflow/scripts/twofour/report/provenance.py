@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
+import math
 import os
 import platform
 import subprocess
@@ -11,8 +13,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from ..deploy import backends
 from ..system import hardware, packages
@@ -97,10 +97,19 @@ def _stages(logs: Path) -> dict[str, dict]:
     """Seconds and peak memory (MB) of each job's last run, from what Snakemake measured."""
     stages = {}
     for path in sorted(logs.rglob("*.tsv")):
-        row = pd.read_csv(path, sep="\t").iloc[-1]
-        memory = pd.to_numeric(row["max_rss"], errors="coerce")
+        with path.open(newline="") as file:
+            *_, row = csv.DictReader(file, delimiter="\t")
         stages[path.relative_to(logs).with_suffix("").as_posix()] = {
             "seconds": float(row["s"]),
-            "peak_memory_mb": None if pd.isna(memory) else float(memory),
+            "peak_memory_mb": _number(row["max_rss"]),
         }
     return stages
+
+
+def _number(text: str) -> float | None:
+    """What Snakemake measured; None where it could not ("-", "NA" or "nan")."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return None if math.isnan(value) else value

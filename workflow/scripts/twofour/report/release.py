@@ -39,7 +39,7 @@ from ..deploy.profiles import Profile
 from ..models import DENSE, SPARSE, Model
 from ..system.errors import TwoFourError
 from ..system.files import atomic, read_json, sha256, write_json, write_text
-from . import certificate, statistics, words
+from . import certificate, words
 from .compare import Table
 
 TEMPLATE = "release.md.j2"  # beside this module
@@ -82,7 +82,7 @@ def make(
         written.append(_write_with_images(out, about))
     written += _write_triton(out, model, about, records, terms)
     rows = table.frame[table.frame["model"] == model.name]
-    accuracy = _accuracy(rows)
+    accuracy = rows.drop_duplicates(["backend", "precision"]).to_dict("records")
     hops = certificate.hops(results, model, records)
     written.append(_write_card(results, out, model, rows, accuracy, hops, about, terms))
     certified = certificate.make(results, out, model, accuracy, hops, records, written)
@@ -235,13 +235,3 @@ def _write_card(
     )
     write_text(out / CARD, text)
     return out / CARD
-
-
-def _accuracy(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """A row for each backend and precision, with the 95 % interval of top-1."""
-    found = []
-    for _, row in rows.drop_duplicates(["backend", "precision"]).iterrows():
-        images = int(row["images"])
-        low, high = statistics.wilson(round(row["top1"] * images / 100), images)
-        found.append({**row, "low": low, "high": high})
-    return found

@@ -9,13 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
-from scipy import stats
 
 CONFIDENCE = 0.95
 POWER = 0.8  # with which a number of images would show a difference
 RESAMPLES = 2000
+
+
+def _stats() -> ModuleType:
+    from scipy import stats  # takes half a second, and most pages need nothing of it
+
+    return stats
 
 
 def wilson(right: int, images: int) -> tuple[float, float]:
@@ -24,7 +30,7 @@ def wilson(right: int, images: int) -> tuple[float, float]:
     E. Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", J. Am. Stat.
     Assoc. 22 (1927).
     """
-    interval = stats.binomtest(right, images).proportion_ci(CONFIDENCE, method="wilson")
+    interval = _stats().binomtest(right, images).proportion_ci(CONFIDENCE, method="wilson")
     return 100 * float(interval.low), 100 * float(interval.high)
 
 
@@ -64,7 +70,7 @@ class Difference:
             return None
         apart = (self.first + self.second) / self.images
         moved = abs(self.second - self.first) / self.images
-        z_test, z_power = stats.norm.ppf((1 + CONFIDENCE) / 2), stats.norm.ppf(POWER)
+        z_test, z_power = _stats().norm.ppf((1 + CONFIDENCE) / 2), _stats().norm.ppf(POWER)
         root = z_test * math.sqrt(apart) + z_power * math.sqrt(apart - moved**2)
         return math.ceil((root / moved) ** 2)
 
@@ -87,7 +93,7 @@ def _paired_interval(lost: int, gained: int, images: int) -> tuple[float, float]
     worse, better = (lost + 1) / (images + 2), (gained + 1) / (images + 2)
     middle = better - worse
     error = math.sqrt((worse + better - middle**2) / (images + 2))
-    reach = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * error
+    reach = float(_stats().norm.ppf((1 + CONFIDENCE) / 2)) * error
     return 100 * max(-1.0, middle - reach), 100 * min(1.0, middle + reach)
 
 
@@ -100,7 +106,7 @@ def mid_p(first: int, second: int) -> float:
     count, least = first + second, min(first, second)
     if count == 0:
         return 1.0
-    exact = 2 * stats.binom.cdf(least, count, 0.5) - stats.binom.pmf(least, count, 0.5)
+    exact = 2 * _stats().binom.cdf(least, count, 0.5) - _stats().binom.pmf(least, count, 0.5)
     return float(min(1.0, exact))
 
 
@@ -126,6 +132,7 @@ def ratio_interval(first: np.ndarray, second: np.ndarray) -> tuple[float, float]
     def ratio(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
         return np.median(x, axis=axis) / np.median(y, axis=axis)
 
+    stats = _stats()
     found = stats.bootstrap(
         (first, second),
         ratio,
@@ -145,7 +152,7 @@ def ratio_p(ratios: np.ndarray) -> float:
         return 1.0
     if np.ptp(logs) == 0:
         return 1.0 if logs[0] == 0 else 0.0
-    return float(stats.ttest_1samp(logs, 0.0).pvalue)
+    return float(_stats().ttest_1samp(logs, 0.0).pvalue)
 
 
 def over_seeds(
@@ -160,12 +167,12 @@ def over_seeds(
     """
     count, mean = len(drops), float(drops.mean())
     between = float(drops.var(ddof=1)) / count
-    within = float((reach / stats.norm.ppf((1 + CONFIDENCE) / 2)).mean()) ** 2
+    within = float((reach / _stats().norm.ppf((1 + CONFIDENCE) / 2)).mean()) ** 2
     total = between + within
     freedom = total**2 / (between**2 / (count - 1) + within**2 / (images - 1))
     error = math.sqrt(total)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
-    p = 2 * float(stats.t.sf(abs(mean) / error, freedom))
+    half = float(_stats().t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
+    p = 2 * float(_stats().t.sf(abs(mean) / error, freedom))
     return mean, mean - half, mean + half, p
 
 

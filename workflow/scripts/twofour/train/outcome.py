@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from ..artifacts import LAST_WEIGHTS, METRICS, RANGES, TRAINING, WEIGHTS
 from ..network import weights
@@ -33,8 +33,10 @@ COLUMNS = (
 def write_metrics(state: State) -> None:
     """metrics.csv, with the epochs so far; the first process alone writes it."""
     if state.plan.group.rank == 0:
-        with atomic(state.out / METRICS) as temporary:
-            pd.DataFrame(state.history, columns=list(COLUMNS)).to_csv(temporary, index=False)
+        with atomic(state.out / METRICS) as temporary, temporary.open("w", newline="") as file:
+            table = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
+            table.writeheader()
+            table.writerows(state.history)
 
 
 def write(state: State) -> dict[str, Any] | None:
