@@ -78,7 +78,7 @@ def test_rules_and_programs_share_their_names():
     trainings = {"train_dense", "train_sparse", "train_control", "train_rival"}
     trainings |= {"train_qat_dense", "train_qat_sparse"}
     same = {**dict.fromkeys(trainings, "train"), "check_int8": "check"}
-    same["benchmark_int8"] = "benchmark"
+    same |= {f"{name}_int8": name for name in ("evaluate", "benchmark")}
     same["preview_rival"] = "preview_weights"
     for name in ("export", "calibrate", "quantize", "build", "benchmark"):
         same[f"preview_{name}"] = name

@@ -4,12 +4,16 @@ Everything downstream of a stage reruns too, which is up to Snakemake (tests/wor
 """
 
 import sys
+from pathlib import Path
 
 from twofour import config, stages
 from twofour.deploy import backends
-from twofour.system import codehash, sections
+from twofour.system import cli, codehash, sections
+from twofour.system.errors import TwoFourError
 
 import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
 
 # These see the whole configuration.
 ALWAYS = {"check_config", "doctor", "record_provenance", "preview"}
@@ -271,6 +275,7 @@ MODULES = {
     "report.template": {"report", "summarize_preview"},
     "report.statistics": COMPARED,
     "deploy.predicted": {"evaluate", *COMPARED},
+    "deploy.kept": {"evaluate"},
     "network.stand_in": {"preview_weights"},
     "data.noise": {
         "benchmark",
@@ -291,6 +296,25 @@ MODULES = {
     "report.captions": {"report"},
     "report.provenance": {"record_provenance"},
 }
+
+
+@pytest.mark.parametrize("name", stages.STAGES)
+def test_a_job_reads_what_was_checked_as_if_it_checked_it_again(name, monkeypatch):
+    whole = config.load(str(ROOT / "config" / "config.yaml"))
+    given = stages.settings(name, whole)
+    checked = sections.as_dict(stages.load(given, name))
+    monkeypatch.setenv(cli.TIED, cli.ANY_PARENT)
+    monkeypatch.setitem(sys.modules, "jsonschema", None)  # which takes long to load
+    assert sections.as_dict(stages.load(given, name)) == checked
+
+
+def test_who_is_no_job_gets_everything_checked(monkeypatch):
+    with pytest.raises(TwoFourError, match=r"evaluation.batch_size is 0"):
+        stages.load('{"evaluation": {"batch_size": 0}}', "evaluate")
+    monkeypatch.setenv(cli.TIED, cli.ANY_PARENT)  # nor does a file of a user's become checked
+    path = ROOT / "tests" / "absent.yaml"
+    with pytest.raises(TwoFourError, match="does not exist"):
+        stages.load(str(path), "evaluate")
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -38,6 +38,7 @@ def run(tmp_path_factory):
     return folder
 
 
+CASES = ("paddle-fp32", "onnxruntime-fp32", "openvino-fp32")
 PADDLE = {"backends": ["paddle"]}
 
 
@@ -130,17 +131,13 @@ def test_deployed_models_agree_with_the_training_graph_and_its_record(run):
 
 
 def test_disagreement_beyond_the_tolerance_fails(run, tmp_path):
-    results = run / RUN
+    results, model = run / RUN, tmp_path / "dense"
+    shutil.copytree(results / "deploy/dense", model)
     config = merged(TINY, {"evaluation": {"tolerance": {"fp32": 1e-12}}})
     done = program(
         "evaluate.py",
         *("--config", json.dumps(config), "--data", results / "dataset"),
-        *(
-            "--model",
-            results / "deploy/dense",
-            "--build",
-            results / "deploy/dense/onnxruntime-fp32",
-        ),
+        *("--model", model, "--build", model / "onnxruntime-fp32"),
         *("--reference", results / "reference/pruned.npz", "--out", tmp_path / "out.json"),
         *("--predictions", tmp_path / "out.npz"),
         check=False,
@@ -149,6 +146,63 @@ def test_disagreement_beyond_the_tolerance_fails(run, tmp_path):
     assert done.returncode == 1
     assert "evaluation.tolerance.fp32 (1e-12)" in done.stderr
     assert not (tmp_path / "out.json").exists()
+
+
+def evaluated_again(folder, tmp_path, changes=None, builds=CASES) -> dict[str, str]:
+    """{backend-precision: "known" or "computed"} of the dense model's builds, evaluated once more.
+
+    With the run's settings, but for ``changes``; all results must be as they were.
+    """
+    results = folder / RUN
+    config = merged(yaml.safe_load((folder / "config.yaml").read_text()), changes or {})
+    out = [tmp_path / f"{case}.json" for case in builds]
+    predictions = [tmp_path / f"{case}.npz" for case in builds]
+    done = program(
+        "evaluate.py",
+        *("--config", json.dumps(config), "--data", results / "dataset"),
+        *("--model", results / "deploy/dense"),
+        *("--build", *(results / f"deploy/dense/{case}" for case in builds)),
+        *("--reference", results / "reference/dense.npz"),
+        *("--out", *out, "--predictions", *predictions),
+        cwd=folder,
+    )
+    for case, result, found in zip(builds, out, predictions):
+        former = results / "evaluation" / "dense" / f"{case}.json"
+        loss = json.loads(former.read_text())["loss"]  # the order of a sum is the batches'
+        assert json.loads(result.read_text())["loss"] == pytest.approx(loss)
+        before = files.read_arrays(former.with_suffix(".predictions.npz"))
+        for name, values in files.read_arrays(found).items():
+            assert values.dtype.kind in "uU" or np.allclose(values, before[name], atol=1e-6)
+            assert values.dtype.kind == "f" or np.array_equal(values, before[name])
+    said = re.findall(r"(\w+ \w+)( \(known\))?: top-1", done.stderr)
+    return {case.replace(" ", "-"): "known" if known else "computed" for case, known in said}
+
+
+def test_what_was_found_of_a_build_stands_until_something_that_decides_it_changes(run, tmp_path):
+    shutil.copytree(run, tmp_path / "copy", symlinks=True)
+    run = tmp_path / "copy"
+    everything = dict.fromkeys(CASES, "known")
+    assert evaluated_again(run, tmp_path) == everything
+    # It is judged again, but not computed again.
+    looser = {"evaluation": {"tolerance": {"fp32": 0.01}}}
+    assert evaluated_again(run, tmp_path, looser) == everything
+    smaller = {"evaluation": {"batch_size": 5}}
+    assert set(evaluated_again(run, tmp_path, smaller).values()) == {"computed"}
+    assert evaluated_again(run, tmp_path, smaller) == everything
+    build = run / RUN / "deploy/dense/openvino-fp32/build.json"
+    build.write_text(json.dumps({**json.loads(build.read_text()), "version": "another"}))
+    found = evaluated_again(run, tmp_path, smaller)
+    assert found == {**everything, "openvino-fp32": "computed"}
+    assert set(evaluated_again(run, tmp_path).values()) == {"computed"}
+
+
+def test_a_new_build_has_nothing_known_of_it(run, tmp_path):
+    shutil.copytree(run / RUN / "deploy/dense", tmp_path / "dense")
+    folder = tmp_path / "dense" / "onnxruntime-fp32"
+    assert (folder / "evaluated.npz").is_file()
+    model = ("--model", tmp_path / "dense", "--backend", "onnxruntime")
+    program("build.py", "--config", "{}", *model, "--out", folder)
+    assert not (folder / "evaluated.npz").exists()
 
 
 def test_pattern_in_every_artifact(run):
@@ -259,7 +313,8 @@ DATASET = {"prepare_dataset", *DENSE}
         ({"sparsity": {"algorithm": "mask_2d_best"}}, {"list_models", *PRUNED}),
         ({"sparsity": {"permute": True}}, {"permute", *PRUNED}),
         ({"benchmark": {"steps": 6}}, {"benchmark", *COMPARED}),
-        ({"deploy": PADDLE}, COMPARED),
+        # Evaluation takes over what it knows, of fewer builds.
+        ({"deploy": PADDLE}, {"evaluate", *COMPARED}),
         ({"accept": {"max_top1_drop": 90}}, {"accept", *REPORTED}),
     ],
 )
@@ -318,7 +373,7 @@ def test_changed_files_that_make_the_same_lists_rerun_only_what_tells_of_them(ru
     assert planned(folder) == set()
     with image.open("ab") as file:
         file.write(b"and more")
-    changed = {"compare", "plot", "record_provenance"}
+    changed = {"evaluate", "compare", "plot", "record_provenance"}
     config = merged(yaml.safe_load((folder / "config.yaml").read_text()), {"deploy": PADDLE})
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     done = snakemake(folder, "--configfile", "config.yaml", "--cores", 2)
@@ -904,6 +959,9 @@ def test_int8_adds_its_own_jobs_and_trains_nothing(rounded):
         *("calibrate", "quantize", "check_int8", "build", "reference_int8"),
         *("evaluate", "benchmark", "compare", "plot", *REPORTED),
     }
+    for model in MODELS:  # and evaluates nothing again
+        log = (folder / RUN / f"logs/evaluate.{model}.log").read_text()
+        assert "onnxruntime fp32 (known)" in log and "onnxruntime int8:" in log
     assert planned(folder) == set()
     table = pd.read_csv(folder / RUN / "comparison.csv")
     assert table["precision"].tolist() == ["fp32"] * 6 + ["int8"] * 6
@@ -933,7 +991,7 @@ def test_what_decides_int8_reruns_nothing_in_fp32(rounded, changes, expected):
     folder, _ = rounded
     assert planned(folder, {"quantization": changes}) == expected
     done = snakemake(folder, "--configfile", "changed.yaml", "--cores", 2, "-n")
-    assert not re.search(r"(evaluate|benchmark|build) .*fp32", done.stdout + done.stderr)
+    assert not re.search(r"(benchmark|build) .*fp32", done.stdout + done.stderr)
 
 
 def test_2_4_holds_in_all_int8_files_and_a_release_proves_it(rounded):
@@ -962,5 +1020,5 @@ def test_twins_that_learn_to_be_rounded_are_two_trainings_more_and_exist_in_int8
     assert not {"train_dense", "train_sparse", "prune", "reference"} & found
     done = snakemake(folder, "--configfile", "changed.yaml", "--cores", 2, "-n")
     said = done.stdout + done.stderr
-    assert "evaluate sparse_qat onnxruntime int8" in said
+    assert "evaluate_int8 sparse_qat" in said
     assert "sparse_qat onnxruntime fp32" not in said

@@ -198,6 +198,11 @@ def floating(wildcards, root=RESULTS):
     return built.format(model=MEASURED[0])
 
 
+def of_cases(artifact, only=None):
+    """The paths of an artifact of a model, a wildcard, in each case, or of those in a precision."""
+    return [path_of(artifact, f"{b}-{p}") for b, p in CASES if only in (None, p)]
+
+
 def in_cases(artifact, among=MODELS):
     """The paths of an artifact for each of the models ``among`` in each case in which they are used."""
     return [
@@ -341,7 +346,7 @@ def announce_work():
         estimate.Work(
             dense=count_jobs("train_dense", "train_rival"),
             sparse=count_jobs("train_sparse", "train_control"),
-            passes=count_jobs("import_dense", "evaluate", "reference"),
+            passes=count_jobs("import_dense", "reference") + len(CASES) * count_jobs("evaluate"),
             benchmark_images=len(MEASURED) * batches * sizes,
             jobs=count_jobs(),
             more=sum(

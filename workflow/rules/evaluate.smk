@@ -51,41 +51,59 @@ rule reference_int8:
         " --onnx {input.onnx:q} --out {output.reference:q} --log {log:q}"
 
 
+# All builds of a model in one job: to load the libraries can take longer than to evaluate it. What
+# has not changed since it was found is taken over.
 rule evaluate:
     input:
         **DATASET,
-        build=BUILT,
-        reference=lambda wildcards: path_of(artifacts.REFERENCE).format(model=parent(wildcards)),
-        quantized=lambda wildcards: (
-            path_of(artifacts.QUANTIZED_REFERENCE) if is_int8(wildcards) else []
-        ),
+        builds=of_cases(artifacts.BUILT),
+        reference=path_of(artifacts.REFERENCE),
+        quantized=path_of(artifacts.QUANTIZED_REFERENCE) if WITH_INT8 else [],
     output:
-        evaluation=path_of(artifacts.EVALUATION),
-        predictions=path_of(artifacts.PREDICTIONS),
+        evaluations=of_cases(artifacts.EVALUATION),
+        predictions=of_cases(artifacts.PREDICTIONS),
     log:
-        f"{LOGS}/evaluate.{{model}}.{{backend}}-{{precision}}.log",
+        f"{LOGS}/evaluate.{{model}}.log",
     benchmark:
-        f"{LOGS}/evaluate.{{model}}.{{backend}}-{{precision}}.tsv"
+        f"{LOGS}/evaluate.{{model}}.tsv"
+    wildcard_constraints:
+        model="|".join(re.escape(name) for name in NAMES if name not in LEARNT),
     conda:
         COMPUTE_CONDA
     container:
         COMPUTE_CONTAINER
     threads: cores()
     resources:
-        gpu=gpus,
+        gpu=max(backends.gpus(backend, HARDWARE.device) for backend, _ in CASES),
     params:
         config=settings("evaluate"),
-        code=backend_code("evaluate"),
+        code=code("evaluate", *(f"deploy.backends.{backend}" for backend in dict(CASES))),
         data=subpath(input.train, parent=True),
-        model=subpath(input.build, ancestor=2),
-        build=subpath(input.build, parent=True),
+        model=lambda wildcards, input: str(Path(input.builds[0]).parents[1]),
+        builds=lambda wildcards, input: [str(Path(build).parent) for build in input.builds],
         quantized=lambda wildcards, input: (
             ["--quantized", str(input.quantized)] if input.quantized else []
         ),
     shell:
         'exec sh "$TWOFOUR" --gpu evaluate --config {params.config:q} --data {params.data:q}'
-        " --model {params.model:q} --build {params.build:q} --reference {input.reference:q}"
-        " {params.quantized:q} --out {output.evaluation:q} --predictions {output.predictions:q} --log {log:q}"
+        " --model {params.model:q} --build {params.builds:q} --reference {input.reference:q}"
+        " {params.quantized:q} --out {output.evaluations:q} --predictions {output.predictions:q}"
+        " --log {log:q}"
+
+
+if LEARNT:  # twins, which exist in int8 alone
+
+    use rule evaluate as evaluate_int8 with:
+        input:
+            **DATASET,
+            builds=of_cases(artifacts.BUILT, backends.INT8),
+            reference=lambda wildcards: path_of(artifacts.REFERENCE).format(model=parent(wildcards)),
+            quantized=path_of(artifacts.QUANTIZED_REFERENCE),
+        output:
+            evaluations=of_cases(artifacts.EVALUATION, backends.INT8),
+            predictions=of_cases(artifacts.PREDICTIONS, backends.INT8),
+        wildcard_constraints:
+            model="|".join(map(re.escape, LEARNT)),
 
 
 rule benchmark:

@@ -1,64 +1,98 @@
 #!/usr/bin/env python3
-"""Measure a deployed model's accuracy over the whole validation list.
+"""Measure the accuracy of a deployed model, in each of its builds, over the whole validation list.
 
-Every image counts exactly once, and the deployed model must agree with the training graph, or, in
-int8, with the same quantised network computed in floating point.
+Every image counts exactly once, and each build must agree with the training graph, or, in int8,
+with the same quantised network computed in floating point. What an earlier job found of a build
+stands unless something that decides it has changed.
 """
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 from twofour import command
-from twofour.artifacts import BUILD
+from twofour.artifacts import BUILD, INT8, KEPT
 from twofour.system import cli, files
+from twofour.system.errors import TwoFourError
 
 
 def main(options) -> None:
-    from twofour import stages
+    from twofour import config, stages
     from twofour.data import lists
-    from twofour.deploy import backends, build
-    from twofour.system import libraries
+    from twofour.deploy import backends, kept, predicted
+    from twofour.system import libraries, sections
 
+    if not len(options.build) == len(options.out) == len(options.predictions):
+        raise TwoFourError("--build, --out and --predictions must each name as many paths")
     settings = stages.load(options.config, "evaluate")
     dataset = lists.read(options.data)
     machine = libraries.prepare(settings.hardware)
-    folder = Path(options.build)
-    backend = files.read_json(folder / BUILD)["backend"]
-    target = backends.target(backend, settings.hardware)
-    predict, built = build.load(Path(options.model), folder, target)
-    from twofour.data import loader  # after the backend, which may load PaddlePaddle
-    from twofour.deploy import evaluate, predicted, reference
+    computed_with = config.compact(sections.select(settings, stages.EVALUATED))
+    sha256 = functools.cache(files.sha256)
+    folders = [Path(folder) for folder in options.build]
+    built = {folder: files.read_json(folder / BUILD) for folder in folders}
+    keys, known = {}, {}
+    for folder, record in built.items():
+        graphs = [options.reference]
+        if record["precision"] == INT8:
+            graphs.append(options.quantized)
+        keys[folder] = stages.digest(
+            *(computed_with, stages.code("evaluate", f"deploy.backends.{record['backend']}")),
+            *(dataset.content, *map(sha256, [folder / BUILD, *graphs])),
+        )
+        known[folder] = kept.read(folder / KEPT, keys[folder])
+        if known[folder] is None:  # its library must be loaded before that of the images
+            backends.module(record["backend"]).require(record["precision"])
+    from twofour.deploy import build, evaluate, reference
 
-    precision = built["precision"]
-    tolerance = getattr(settings.evaluation.tolerance, precision)
-    images = loader.for_evaluation(
-        dataset.val,
-        settings.data,
-        settings.model.input_channels,
-        settings.evaluation.batch_size,
-        machine,
-    )
-    floating = reference.read(options.reference, dataset.content)
-    expected = floating
-    if options.quantized:
-        expected = reference.read(options.quantized, dataset.content)
-    result, found = evaluate.evaluate(predict, images, dataset.val.labels, expected, floating)
-    evaluate.require_agreement(
-        result, f"{options.model} in {backend} {precision}", precision, tolerance
-    )
-    result["agreement"]["tolerance"] = tolerance
-    about = {"backend": backend, "precision": precision, "device": target.device}
-    predicted.write(options.predictions, found, dataset.content)
-    files.write_json(options.out, {**about, **result})
-    cli.log.info(
-        "top-1 %.2f %%, top-5 %.2f %% of %d images; largest difference from %s %.1e",
-        result["top1"],
-        result["top5"],
-        result["images"],
-        evaluate.graph(precision),
-        result["agreement"]["largest_difference"],
-    )
+    read = functools.cache(lambda graph: reference.read(graph, dataset.content))
+
+    @functools.cache
+    def images():
+        from twofour.data import loader
+
+        return loader.for_evaluation(
+            dataset.val,
+            settings.data,
+            settings.model.input_channels,
+            settings.evaluation.batch_size,
+            machine,
+        )
+
+    def evaluated(folder, target, precision):
+        predict, _ = build.load(Path(options.model), folder, target)
+        expected = read(options.quantized if precision == INT8 else options.reference)
+        labels, floating = dataset.val.labels, read(options.reference)
+        found = evaluate.evaluate(predict, images(), labels, expected, floating)
+        kept.write(folder / KEPT, keys[folder], *found)
+        return found
+
+    by_precision: dict[str, list[float]] = {}
+    for folder, out, predictions in zip(folders, options.out, options.predictions):
+        backend, precision = built[folder]["backend"], built[folder]["precision"]
+        target = backends.target(backend, settings.hardware)
+        result, found = known[folder] or evaluated(folder, target, precision)
+        tolerance = getattr(settings.evaluation.tolerance, precision)
+        what = f"{options.model} in {backend} {precision}"
+        evaluate.require_agreement(result, what, precision, tolerance)
+        result["agreement"]["tolerance"] = tolerance
+        about = {"backend": backend, "precision": precision, "device": target.device}
+        predicted.write(predictions, found, dataset.content)
+        files.write_json(out, {**about, **result})
+        cli.log.info(
+            "%s %s%s: top-1 %.2f %%, top-5 %.2f %% of %d images; largest difference from %s %.1e",
+            backend,
+            precision,
+            " (known)" if known[folder] else "",
+            result["top1"],
+            result["top5"],
+            result["images"],
+            evaluate.graph(precision),
+            result["agreement"]["largest_difference"],
+        )
+        by_precision.setdefault(precision, []).append(result["top1"])
+    cli.log.info("top-1 %s", evaluate.summary(by_precision))
 
 
 def arguments(parser) -> None:
@@ -66,7 +100,7 @@ def arguments(parser) -> None:
         "--data", required=True, metavar="DIR", help="the dataset stage's artifacts"
     )
     parser.add_argument("--model", required=True, metavar="DIR", help="the exported model")
-    parser.add_argument("--build", required=True, metavar="DIR", help="the build of it")
+    parser.add_argument("--build", required=True, nargs="+", metavar="DIR", help="builds of it")
     parser.add_argument(
         "--reference", required=True, metavar="FILE", help="the training graph's output"
     )
@@ -75,9 +109,15 @@ def arguments(parser) -> None:
         metavar="FILE",
         help="the quantised network's output in floating point, with which int8 must agree instead",
     )
-    parser.add_argument("--out", required=True, metavar="FILE", help="JSON file to write")
     parser.add_argument(
-        "--predictions", required=True, metavar="FILE", help=".npz file to write: image by image"
+        "--out", required=True, nargs="+", metavar="FILE", help="a JSON file for each build"
+    )
+    parser.add_argument(
+        "--predictions",
+        required=True,
+        nargs="+",
+        metavar="FILE",
+        help="an .npz file for each build: image by image",
     )
 
 

@@ -69,6 +69,7 @@ EXPORTED = {
 
 # Each build of it: deploy/<model>/<backend>-<precision>/<name>
 BUILD = "build.json"
+KEPT = "evaluated.npz"  # what was found of it, not an output
 
 # Each release: release/<model>/<name>, beside what is exported and built
 WITH_IMAGES = "model.uint8.onnx"  # takes decoded images

@@ -189,7 +189,7 @@ def _work(settings: Config) -> estimate.Work:
         sparse=seeds * (algorithms + control),
         passes=seeds * rows * (1 + cases),
         benchmark_images=cases * rows * batches * sum(sizes),
-        jobs=10 + seeds * rows * (3 + 2 * cases) + cases * len(sizes),
+        jobs=10 + seeds * rows * (4 + cases) + cases,
         more=seeds * (sum(work.values()) - len(work)),
     )
 

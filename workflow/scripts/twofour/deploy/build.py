@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..artifacts import BUILD, CHECK
+from ..artifacts import BUILD, CHECK, KEPT
 from ..sparse import check
 from ..system import codehash
 from ..system.cli import log
@@ -50,6 +50,7 @@ def build(
     module.require(precision)
     batches = list(batches)
     out.mkdir(parents=True, exist_ok=True)
+    (out / KEPT).unlink(missing_ok=True)
     kept = about.timings
     if like and kept and (like / kept).is_file() and not (out / kept).exists():
         with atomic(out / kept) as temporary:

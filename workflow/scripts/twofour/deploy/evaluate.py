@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from ..data.loader import Loader
@@ -58,6 +60,15 @@ def graph(precision: str) -> str:
     if precision == INT8:
         return "the quantised network in floating point"
     return "the training graph"
+
+
+def summary(top1: Mapping[str, Sequence[float]]) -> str:
+    """{precision: top-1 of each build, in percent} in words: "98.01 % fp32, 97.73–98.30 % int8"."""
+
+    def span(values: Sequence[float]) -> str:
+        return "–".join(dict.fromkeys((f"{min(values):.2f}", f"{max(values):.2f}")))
+
+    return ", ".join(f"{span(values)} % {precision}" for precision, values in top1.items())
 
 
 def require_agreement(result: dict, what: str, precision: str, tolerance: float) -> None:
