@@ -50,7 +50,7 @@ def rows() -> list[dict]:
             walls,
             "useful seconds of its stages",
             useful,
-            (turns.AT_MOST, 1.3),
+            (turns.AT_MOST, 1.15),
             stages=medians,
         ),
         turns.row(

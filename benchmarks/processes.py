@@ -12,6 +12,9 @@ from pathlib import Path
 
 import turns
 
+# Python keeps what it compiled, as it does unless it is told otherwise.
+_USUAL = {"PYTHONDONTWRITEBYTECODE": ""}
+
 
 @dataclass(frozen=True)
 class Run:
@@ -30,7 +33,7 @@ def run(command: list, cwd: Path | None = None, env: Mapping | None = None) -> R
         stderr=subprocess.STDOUT,
         text=True,
         cwd=cwd,
-        env={**os.environ, **(env or {})},
+        env={**os.environ, **_USUAL, **(env or {})},
     ) as process:
         text = process.stdout.read()
         _, status, used = os.wait4(process.pid, 0)

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 os.environ.update(paddle_versions.FLAGS)  # for tests that import paddle themselves
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # programs start faster with what is compiled
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ROOT / "workflow" / "scripts"
