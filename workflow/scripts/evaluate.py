@@ -42,8 +42,8 @@ def main(options) -> None:
             *(dataset.content, *map(sha256, [folder / BUILD, *graphs])),
         )
         known[folder] = kept.read(folder / KEPT, keys[folder])
-        if known[folder] is None:  # its library must be loaded before that of the images
-            backends.module(record["backend"]).require(record["precision"])
+        if known[folder] is None and backends.about(record["backend"]).in_paddle:
+            libraries.import_paddle()  # before the images' loader
     from twofour.deploy import build, evaluate, reference
 
     read = functools.cache(lambda graph: reference.read(graph, dataset.content))

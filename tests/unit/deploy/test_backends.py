@@ -283,6 +283,16 @@ def test_corrupt_onnx_is_one_sentence(name, exported, tmp_path):
         build.build(name, "fp32", exported, tmp_path / "built", machine)
 
 
+@pytest.mark.parametrize(("program", "weights"), [(b"", b""), (b"junk", b"junk"), (b"junk", None)])
+def test_corrupt_paddle_model_is_one_sentence(program, weights, tmp_path):
+    (tmp_path / "model.pdmodel").write_bytes(program)
+    if weights is not None:
+        (tmp_path / "model.pdiparams").write_bytes(weights)
+    machine = hardware.Machine("cpu", "some CPU", 1)
+    with pytest.raises(TwoFourError, match=r"cannot (read|load) .*model\.pdmodel: "):
+        backends.module("paddle").load(tmp_path, tmp_path, "fp32", machine)
+
+
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
 def test_batch_that_fails_is_one_sentence(name, exported, tmp_path):
     """As on a GPU whose memory does not suffice."""

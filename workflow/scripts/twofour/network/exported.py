@@ -8,6 +8,7 @@ from typing import Any
 import paddle
 
 from ..artifacts import PADDLE_MODEL, PADDLE_WEIGHTS
+from ..system.errors import TwoFourError
 
 
 def save(folder: Path, images: Any, result: Any, executor: Any, program: Any) -> None:
@@ -30,11 +31,27 @@ def load(folder: Path, executor: Any) -> tuple[Any, Any, Any]:
 
 def operators(path: Path) -> list[Any]:
     """The operators of a program file."""
+    return [op for block in _parsed(path).blocks for op in block.ops]
+
+
+def require(path: Path) -> None:
+    """Raise TwoFourError if the file is no Paddle program; to load some such files is a crash."""
+    if not _parsed(path).blocks:
+        raise TwoFourError(f"cannot read {path}: it is not a Paddle program")
+
+
+def _parsed(path: Path) -> Any:
+    from google.protobuf.message import DecodeError
     from paddle.base.proto import framework_pb2
 
     program = framework_pb2.ProgramDesc()
-    program.ParseFromString(path.read_bytes())
-    return [op for block in program.blocks for op in block.ops]
+    try:
+        program.ParseFromString(path.read_bytes())
+    except OSError as error:
+        raise TwoFourError(f"cannot read {path}: {error.strerror or error}") from error
+    except DecodeError as error:
+        raise TwoFourError(f"cannot read {path}: it is not a Paddle program") from error
+    return program
 
 
 def _drop_call_stacks(path: Path) -> None:
@@ -42,10 +59,7 @@ def _drop_call_stacks(path: Path) -> None:
 
     PaddlePaddle writes that for its own error messages.
     """
-    from paddle.base.proto import framework_pb2
-
-    program = framework_pb2.ProgramDesc()
-    program.ParseFromString(path.read_bytes())
+    program = _parsed(path)
     for block in program.blocks:
         for op in block.ops:
             kept = [attribute for attribute in op.attrs if attribute.name != "op_callstack"]

@@ -53,7 +53,9 @@ def read_model(path: Path) -> Contents:
     import_paddle()
     import paddle
 
-    _require_program(path)
+    from ..network import exported
+
+    exported.require(path)
     if not path.with_suffix(".pdiparams").is_file():
         raise TwoFourError(f"{path.with_suffix('.pdiparams')}, the weights of {path}, is missing")
     paddle.enable_static()
@@ -131,19 +133,3 @@ def _follow(op, tensors: dict[str, np.ndarray], origin: dict[str, str]) -> None:
     elif op.type == "reshape2":
         value = value.reshape(op.attr("shape"))
     tensors[target], origin[target] = value, origin[source]
-
-
-def _require_program(path: Path) -> None:
-    """Raise TwoFourError if the file is not a Paddle program; loading some such files crashes."""
-    from google.protobuf.message import DecodeError
-    from paddle.base.proto import framework_pb2
-
-    program = framework_pb2.ProgramDesc()
-    try:
-        program.ParseFromString(path.read_bytes())
-    except OSError as error:
-        raise TwoFourError(f"cannot read {path}: {error.strerror or error}") from error
-    except DecodeError as error:
-        raise TwoFourError(f"cannot read {path}: it is not a Paddle program") from error
-    if not program.blocks:
-        raise TwoFourError(f"cannot read {path}: it is not a Paddle program")

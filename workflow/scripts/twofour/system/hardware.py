@@ -228,12 +228,21 @@ def paddle_code() -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
 
 def paddle_cuda() -> str | None:
     """The version of CUDA that the installed PaddlePaddle was built with; None for CPU builds."""
+    return _of_paddle("cuda_version", r"[\d.]+")
+
+
+def paddle_version() -> str | None:
+    """The version of the installed PaddlePaddle, without loading it; None if there is none."""
+    return _of_paddle("full_version", "[^']+")
+
+
+def _of_paddle(name: str, pattern: str) -> str | None:
     folder = paddle_folder()
     try:
         text = (folder / "version" / "__init__.py").read_text(encoding="utf-8") if folder else ""
     except OSError:
         text = ""
-    match = re.search(r"^cuda_version\s*=\s*'([\d.]+)'", text, re.MULTILINE)
+    match = re.search(rf"^{name}\s*=\s*'({pattern})'", text, re.MULTILINE)
     return match[1] if match else None
 
 

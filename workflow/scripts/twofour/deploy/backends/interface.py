@@ -46,6 +46,11 @@ class About:
         """Whether it runs on NVIDIA GPUs."""
         return "gpu" in self.precisions
 
+    @property
+    def in_paddle(self) -> bool:
+        """Whether PaddlePaddle runs it."""
+        return any(package.startswith("paddlepaddle") for package in self.packages)
+
     def sources(self, precision: str) -> tuple[str, ...]:
         """The exported files that it takes for a precision."""
         return self.reads_int8 if precision == INT8 else self.reads

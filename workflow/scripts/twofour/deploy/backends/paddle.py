@@ -9,13 +9,14 @@ import numpy as np
 
 from ...artifacts import CALIBRATION, PADDLE_MODEL, PADDLE_WEIGHTS, QUANTIZED
 from ...quantization import calibration, onnx_graph
+from ...system.errors import TwoFourError, telling
 from ...system.files import scratch
-from ...system.hardware import Machine
+from ...system.hardware import Machine, paddle_version
 from ...system.libraries import import_paddle
 from ...system.quiet import hidden_stderr
 from ..profiles import Profile
 from . import integers
-from .interface import DENSE_NOTE, INT8, About, Predictor
+from .interface import DENSE_NOTE, INT8, About, Predictor, running
 
 ABOUT = About(
     precisions={"cpu": ("fp32", INT8), "gpu": ("fp32",)},
@@ -32,10 +33,9 @@ _INTEGERS = {"conv2d", "fused_conv2d"}
 
 
 def require(precision: str) -> None:
-    """Nothing is needed beyond PaddlePaddle itself, which is loaded here; for int8 also VNNI."""
+    """Nothing is needed beyond PaddlePaddle itself, and for int8 VNNI."""
     if precision == INT8:
         integers.require("paddle", capped=True)
-    import_paddle()
 
 
 def identity(machine: Machine) -> dict:
@@ -46,24 +46,22 @@ def identity(machine: Machine) -> dict:
 def build(
     model: Path, out: Path, precision: str, machine: Machine, batches: Iterable[Profile]
 ) -> dict:
-    """For fp32 the exported model is loaded as it is; this loads it once to check that.
+    """For fp32 there is nothing to build: the exported model is loaded as it is.
 
     For int8 the exported model with the quantised file's scales is written to ``out``, and the
     program that Paddle Inference makes of it is looked at.
     """
-    import paddle
-
     facts = {}
     if precision == INT8:
+        import_paddle()
         from ...quantization import paddle_form
 
         graph = onnx_graph.load(model / QUANTIZED)
         layers = paddle_form.write(model, graph, calibration.read(model).limits, out)
         facts = integers.proof("paddle", layers, _computed_as_integers(out, machine))
-    load(model, out, precision, machine)
     folder = _folder(model, out, precision)
     files = [str(folder / name) for name in (PADDLE_MODEL, PADDLE_WEIGHTS)]
-    return {"version": paddle.__version__, "files": files, **facts}
+    return {"version": paddle_version(), "files": files, **facts}
 
 
 def _folder(model: Path, out: Path, precision: str) -> Path:
@@ -94,6 +92,7 @@ def _computed_as_integers(folder: Path, machine: Machine) -> set[str]:
 
 def load(model: Path, out: Path, precision: str, machine: Machine) -> Predictor:
     """A predictor for the exported model in the folder ``model``, or for the one that was built."""
+    import_paddle()
     return predictor(_configured(_folder(model, out, precision), precision, machine))
 
 
@@ -118,15 +117,22 @@ def predictor(config) -> Predictor:
     """A predictor for a configuration of Paddle Inference with one input and one output."""
     from paddle import inference
 
-    with hidden_stderr():  # it tells what became integers, a hundred lines
-        engine = inference.create_predictor(config)
+    from ...network import exported
+
+    exported.require(Path(config.prog_file()))
+    try:
+        with hidden_stderr():  # it tells what became integers, a hundred lines
+            engine = inference.create_predictor(config)
+    except Exception as error:  # a damaged file raises almost anything
+        raise TwoFourError(f"paddle cannot load {config.prog_file()}: {telling(error)}") from error
     source = engine.get_input_handle(engine.get_input_names()[0])
     result = engine.get_output_handle(engine.get_output_names()[0])
 
     def predict(images: np.ndarray) -> np.ndarray:
-        source.reshape(images.shape)
-        source.copy_from_cpu(images)
-        engine.run()
-        return result.copy_to_cpu()
+        with running("paddle", images):
+            source.reshape(images.shape)
+            source.copy_from_cpu(images)
+            engine.run()
+            return result.copy_to_cpu()
 
     return predict
