@@ -30,16 +30,18 @@ def main(options) -> None:
     machine = libraries.prepare(settings.hardware)
     computed_with = config.compact(sections.select(settings, stages.EVALUATED))
     sha256 = functools.cache(files.sha256)
+
+    def compared_with(precision):
+        return (options.quantized if precision == INT8 else None) or options.reference
+
     folders = [Path(folder) for folder in options.build]
     built = {folder: files.read_json(folder / BUILD) for folder in folders}
     keys, known = {}, {}
     for folder, record in built.items():
-        graphs = [options.reference]
-        if record["precision"] == INT8:
-            graphs.append(options.quantized)
+        graphs = options.reference, compared_with(record["precision"])
         keys[folder] = stages.digest(
             *(computed_with, stages.code("evaluate", f"deploy.backends.{record['backend']}")),
-            *(dataset.content, *map(sha256, [folder / BUILD, *graphs])),
+            *(dataset.content, *map(sha256, (folder / BUILD, *graphs))),
         )
         known[folder] = kept.read(folder / KEPT, keys[folder])
         if known[folder] is None and backends.about(record["backend"]).in_paddle:
@@ -62,9 +64,8 @@ def main(options) -> None:
 
     def evaluated(folder, target, precision):
         predict, _ = build.load(Path(options.model), folder, target)
-        expected = read(options.quantized if precision == INT8 else options.reference)
-        labels, floating = dataset.val.labels, read(options.reference)
-        found = evaluate.evaluate(predict, images(), labels, expected, floating)
+        expected, floating = read(compared_with(precision)), read(options.reference)
+        found = evaluate.evaluate(predict, images(), dataset.val.labels, expected, floating)
         kept.write(folder / KEPT, keys[folder], *found)
         return found
 
