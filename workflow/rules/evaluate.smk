@@ -51,8 +51,8 @@ rule reference_int8:
         " --onnx {input.onnx:q} --out {output.reference:q} --log {log:q}"
 
 
-# All builds of a model in one job: to load the libraries can take longer than to evaluate it. What
-# has not changed since it was found is taken over.
+# All builds of a model in one job, since loading the libraries can take longer than an evaluation.
+# What an earlier job found of a build stands unless something that decides it has changed.
 rule evaluate:
     input:
         **DATASET,
