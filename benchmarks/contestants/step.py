@@ -1,6 +1,5 @@
 """Training steps: step.py WHO CASE BATCH IMAGES, with IMAGES a folder of the dataset stage."""
 
-import contextlib
 import ctypes
 import os
 import sys
@@ -49,38 +48,32 @@ def constant(settings, network, data):
     return epoch
 
 
-def unconverted(settings, network, data):
-    """The same without the time in which oneDNN turns tensors from one layout into another.
+def converting(settings, network, data):
+    """The same, for the share of a step in which oneDNN turns tensors into other layouts.
 
-    That is what its own profile says, primitive by primitive; a converted tensor is computed with
-    as before.
+    That is what its own profile says, primitive by primitive.
     """
     os.environ["DNNL_VERBOSE"] = "1"
     steps = constant(settings, network, data)
     flush = ctypes.CDLL(None).fflush
 
     def epoch():
-        with tempfile.TemporaryFile("w+") as profile, told_to(profile, flush):
-            done = steps()
-        return done
-
-    @contextlib.contextmanager
-    def told_to(profile, flush):
         flush(None)
         before = os.dup(1)
-        os.dup2(profile.fileno(), 1)
-        try:
-            yield
-        finally:
+        with tempfile.TemporaryFile("w+") as profile:
+            os.dup2(profile.fileno(), 1)
+            start = time.perf_counter()
+            done = steps()
             flush(None)
+            epoch.took += time.perf_counter() - start
             os.dup2(before, 1)
             os.close(before)
-        profile.seek(0)
-        lines = (line.split(",") for line in profile)
-        ran = [line for line in lines if "exec" in line and "reorder" in line]
-        epoch.spared += sum(float(line[-1]) for line in ran) / 1000
+            profile.seek(0)
+            ran = [line.split(",") for line in profile]
+        epoch.converting += sum(float(t[-1]) / 1000 for t in ran if {"exec", "reorder"} <= {*t})
+        return done
 
-    epoch.spared = 0.0
+    epoch.took = epoch.converting = 0.0
     return epoch
 
 
@@ -172,7 +165,7 @@ def _batch(settings, network):
 WHO = {
     "loop": loop,
     "constant": constant,
-    "unconverted": unconverted,
+    "converting": converting,
     "loader": loader,
     "torch_eager": torch_eager,
     "torch_compiled": torch_compiled,
@@ -190,13 +183,18 @@ def main() -> None:
     start, _ = time.perf_counter(), epoch()
     epochs = max(1, round(SECONDS / (time.perf_counter() - start)))
 
-    def turn() -> float:
-        epoch.spared = 0.0  # seconds that do not count
+    def rate() -> float:
         start = time.perf_counter()
         steps = sum(epoch() for _ in range(epochs))
-        return steps * int(batch) / (time.perf_counter() - start - epoch.spared)
+        return steps * int(batch) / (time.perf_counter() - start)
 
-    turns.serve(turn)
+    def share() -> float:
+        epoch.took = epoch.converting = 0.0
+        for _ in range(epochs):
+            epoch()
+        return epoch.converting / epoch.took
+
+    turns.serve(share if who == "converting" else rate)
 
 
 if __name__ == "__main__":
