@@ -4,7 +4,6 @@ Everything downstream of a stage reruns too, which is up to Snakemake (tests/wor
 """
 
 import sys
-from pathlib import Path
 
 from twofour import config, stages
 from twofour.deploy import backends
@@ -12,8 +11,7 @@ from twofour.system import cli, codehash, sections
 from twofour.system.errors import TwoFourError
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
+from conftest import ROOT
 
 # These see the whole configuration.
 ALWAYS = {"check_config", "doctor", "record_provenance", "preview"}

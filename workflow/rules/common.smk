@@ -222,9 +222,8 @@ def measured(wildcards):
 
 
 def parent(wildcards):
-    """The model whose training graph in fp32 a model is compared with: itself, or a twin's parent."""
-    model = models.by_name(MODELS)[wildcards.model]
-    return model.parent if model.kind == models.QAT else model.name
+    """The model in fp32 that a twin comes from, with whose training graph it is compared."""
+    return models.by_name(MODELS)[wildcards.model].parent
 
 
 def like(wildcards):
